@@ -1,0 +1,24 @@
+import type { Readable, Writable } from "node:stream";
+
+/**
+ * One process of a server: its own command, started a second time inside the server's container.
+ * Whoever opens one ends it; `end` is safe to call at any time and as often as wanted.
+ */
+export interface ServerProcess {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Settles once the process is gone; null when its exit code cannot be known any more. Never rejects. */
+  readonly exited: Promise<number | null>;
+  /**
+   * Closes stdin, and kills what has not gone within `graceMs`. Resolves when the process is gone for certain; rejects
+   * with INTERNAL when it could not be ended by any means.
+   */
+  end(graceMs?: number): Promise<void>;
+}
+
+/** How the gateway and the handshake reach a running server. */
+export type ServerEndpoint =
+  | { type: "stdio"; open(): Promise<ServerProcess> }
+  /** Reachable from the DTMA's host only. */
+  | { type: "http"; url: string };

@@ -1,0 +1,28 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AccessEntry, ConnectionUsage } from "../../../shared/dtma-protocol.ts";
+import type { ServerEndpoint } from "../docker/server-process.ts";
+
+/** Who is calling the MCP endpoint: a connection with its allow-list, or the holder of the toolbox's own token. */
+export type McpCaller = { type: "connection"; entry: AccessEntry } | { type: "toolbox" };
+
+export type McpGatewayDeps = {
+  /** The endpoint of a server by name. NOT_FOUND, SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE. */
+  endpointOf(server: string): Promise<ServerEndpoint>;
+  onUsage(usage: ConnectionUsage): void;
+  /** The number of open sessions of a server changed. */
+  onSessions(server: string, count: number): void;
+  limits: { sessionsPerServer: number; sessionsPerConnection: number; idleMs: number; answerMs: number; messageBytes: number };
+};
+
+export interface McpGateway {
+  /** Serves one HTTP request to `…/mcp/servers/{server}/mcp`; the caller is authenticated, the body unread. */
+  handle(request: IncomingMessage, response: ServerResponse, server: string, caller: McpCaller): Promise<void>;
+  /** The allow-list of a connection changed, or it was revoked (`undefined`): applies to open sessions at once. */
+  accessChanged(connectionId: string, entry: AccessEntry | undefined): Promise<void>;
+  /** Ends every session of a server, because its container stops or goes. */
+  closeServer(server: string): Promise<void>;
+  sessionCount(server: string): number;
+  usage(): ConnectionUsage[];
+  /** Ends every session; resolves when no process is left. */
+  close(): Promise<void>;
+}

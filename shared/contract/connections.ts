@@ -1,0 +1,56 @@
+import { eventIterator } from "@orpc/contract";
+import { z } from "zod";
+import { agentName, allowedTools } from "../model/agent.ts";
+import { agentId, connectionId, serverId } from "../model/ids.ts";
+import { tool } from "../model/tool.ts";
+import { route } from "./route.ts";
+
+const byAgent = z.object({ id: agentId });
+const byConnection = z.object({ id: connectionId });
+const description = z.string().max(500).default("");
+
+export const agentsContract = {
+  create: route("user")
+    .input(z.object({ name: agentName, description }))
+    .output(byAgent),
+  update: route("user")
+    .input(byAgent.extend({ name: agentName, description }))
+    .output(z.void()),
+  /** Deletes the agent and revokes its connections. */
+  delete: route("user").input(byAgent).output(z.void()),
+};
+
+/** One content block of a tool's result (MCP specification, ContentBlock); passed on as the server sent it. */
+export const contentBlock = z.looseObject({ type: z.string() });
+export type ContentBlock = z.infer<typeof contentBlock>;
+
+export const toolCallEvent = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("progress"), progress: z.number(), total: z.number().optional(), message: z.string().optional() }),
+  z.object({
+    type: z.literal("result"),
+    content: z.array(contentBlock),
+    structuredContent: z.unknown().optional(),
+    isError: z.boolean(),
+    durationMs: z.number().nonnegative(),
+  }),
+]);
+export type ToolCallEvent = z.infer<typeof toolCallEvent>;
+
+export const connectionsContract = {
+  /** Links an agent to a server. ALREADY_EXISTS when they are linked; works while the toolbox is away. */
+  connect: route("user")
+    .input(z.object({ agentId: agentId, serverId: serverId, allowedTools: allowedTools.default(null) }))
+    .output(byConnection),
+  /** Revokes the token and removes the link. */
+  disconnect: route("user").input(byConnection).output(z.void()),
+  setAllowedTools: route("user").input(byConnection.extend({ allowedTools })).output(z.void()),
+  /** Asks the server, through the connection, which tools it offers: what the agent itself would see. */
+  listTools: route("user").input(byConnection).output(z.array(tool)),
+  /**
+   * Runs a tool through the connection: progress events, then one result. Ends the call when the window stops
+   * listening. TOOL_NOT_ALLOWED, TOOL_FAILED, CONNECTION_REVOKED, SERVER_NOT_RUNNING, DEADLINE_EXCEEDED.
+   */
+  callTool: route("user")
+    .input(byConnection.extend({ tool: z.string().min(1).max(256), arguments: z.record(z.string(), z.unknown()) }))
+    .output(eventIterator(toolCallEvent)),
+};

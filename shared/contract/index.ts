@@ -1,0 +1,16 @@
+import { agentsContract, connectionsContract } from "./connections.ts";
+import { operationsContract, serversContract } from "./servers.ts";
+import { sessionContract, stateContract } from "./state.ts";
+import { toolboxesContract } from "./toolboxes.ts";
+
+/** Everything the window can ask of the control centre. */
+export const contract = {
+  session: sessionContract,
+  state: stateContract,
+  toolboxes: toolboxesContract,
+  servers: serversContract,
+  operations: operationsContract,
+  agents: agentsContract,
+  connections: connectionsContract,
+};
+export type Contract = typeof contract;
