@@ -1,0 +1,262 @@
+import { randomUUID } from "node:crypto";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import { type Change, type Cursor, type Entities, type EntityName, entities } from "../../../shared/contract/state.ts";
+import { AppError } from "../../../shared/errors.ts";
+import { first } from "./migrations/001-first.ts";
+import type { Migration } from "./migrations/migration.ts";
+
+/*
+INVARIANTS
+- One process writes: the file is held with an exclusive lock for as long as the store is open, also against reading.
+- Every row is checked against its schema when it is written; what is read was written by this file.
+- `Reader` cannot write. Writing happens inside `write`, which is one transaction: all of it or nothing.
+- Listeners hear of a change after it is committed, never before.
+*/
+
+const migrations: Migration[] = [first];
+
+/** The names by which rows can be found besides their id: generated columns of the migrations. */
+type Keys = {
+  toolboxes: "name";
+  templates: never;
+  servers: "toolbox_id" | "name";
+  agents: never;
+  connections: "agent_id" | "server_id";
+  activities: "toolbox_id" | "state";
+};
+
+export interface Reader {
+  get<N extends EntityName>(entity: N, id: string): Entities[N] | undefined;
+  /** Like `get`, but a missing row is the error NOT_FOUND with a sentence that names the kind. */
+  mustGet<N extends EntityName>(entity: N, id: string): Entities[N];
+  /** All rows, or those whose keys have the given values. Oldest first. */
+  list<N extends EntityName>(entity: N, where?: Partial<Record<Keys[N], string>>): Entities[N][];
+  /** Links that were cut and that their toolbox does not know of yet. */
+  revocations(toolboxId: string): string[];
+}
+
+export interface Writer extends Reader {
+  /** Inserts the row or replaces the one with its id. ALREADY_EXISTS when another row has its key. */
+  put<N extends EntityName>(entity: N, row: Entities[N]): void;
+  /** Changes members of an existing row; does nothing when the row is gone or nothing differs. */
+  patch<N extends EntityName>(entity: N, id: string, changes: Partial<Entities[N]>): void;
+  delete(entity: EntityName, id: string): void;
+  addRevocation(connectionId: string, toolboxId: string): void;
+  removeRevocation(connectionId: string): void;
+}
+
+export interface Store extends Reader {
+  /** Identifies this workspace file; stays the same for its whole life. */
+  readonly workspaceId: string;
+  /** Runs `work` in one transaction. */
+  write<T>(work: (tx: Writer) => T): T;
+  /** Everything there is, and where the feed stands. */
+  snapshot(): { cursor: Cursor; rows: { [N in EntityName]: Entities[N][] } };
+  /** What changed after the cursor; undefined when the feed cannot continue from it. */
+  changesSince(since: Cursor): { cursor: Cursor; changes: Change[] } | undefined;
+  /** Calls back after commits, at most once per turn of the event loop. Returns the unsubscriber. */
+  onChange(listener: () => void): () => void;
+  close(): void;
+}
+
+const nouns: Record<EntityName, string> = {
+  toolboxes: "toolbox",
+  templates: "template",
+  servers: "server",
+  agents: "agent",
+  connections: "connection",
+  activities: "activity",
+};
+
+/** How many tombstones the feed keeps; a window that was away for longer gets a snapshot. */
+const tombstoneLimit = 20_000;
+
+/** Opens the workspace file in a folder, made if needed. WORKSPACE_IN_USE, WORKSPACE_TOO_NEW. */
+export function openStore(folder: string): Store {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const db = new Database(join(folder, "workspace.sqlite"), { timeout: 0 });
+  try {
+    lock(db, folder);
+    migrate(db, folder);
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+  return createStore(db);
+}
+
+function lock(db: Database.Database, folder: string): void {
+  try {
+    db.pragma("locking_mode = EXCLUSIVE");
+    db.pragma("journal_mode = WAL");
+    db.pragma("synchronous = FULL");
+    db.pragma("foreign_keys = ON");
+    db.exec("BEGIN IMMEDIATE; COMMIT;");
+  } catch (error) {
+    if (error instanceof Database.SqliteError && error.code.startsWith("SQLITE_BUSY")) {
+      throw new AppError("WORKSPACE_IN_USE", {
+        message: `The data folder ${folder} is in use by another control centre.`,
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}
+
+function migrate(db: Database.Database, folder: string): void {
+  const current = Number(db.pragma("user_version", { simple: true }));
+  if (current > migrations.length) {
+    throw new AppError("WORKSPACE_TOO_NEW", {
+      message: `The data folder ${folder} has schema ${current}; this version knows ${migrations.length}.`,
+    });
+  }
+  for (const migration of migrations.slice(current)) {
+    db.transaction(() => {
+      db.exec(migration.sql);
+      db.pragma(`user_version = ${migration.number}`);
+    }).immediate();
+  }
+  db.prepare("INSERT OR IGNORE INTO meta (key, value) VALUES ('workspace_id', ?), ('feed_floor', '0')").run(randomUUID());
+}
+
+function createStore(db: Database.Database): Store {
+  const statements = new Map<string, Database.Statement>();
+  const prepare = (sql: string) => {
+    const known = statements.get(sql) ?? db.prepare(sql);
+    statements.set(sql, known);
+    return known;
+  };
+  const workspaceId = String(prepare("SELECT value FROM meta WHERE key = 'workspace_id'").pluck().get());
+  const listeners = new Set<() => void>();
+  let isNotifying = false;
+
+  const reader: Reader = {
+    get(entity, id) {
+      const data = prepare(`SELECT data FROM ${entity} WHERE id = ?`).pluck().get(id);
+      return data === undefined ? undefined : JSON.parse(data as string);
+    },
+    mustGet(entity, id) {
+      const row = reader.get(entity, id);
+      if (row === undefined) throw new AppError("NOT_FOUND", { message: `This ${nouns[entity]} does not exist any more.` });
+      return row;
+    },
+    list(entity, where = {}) {
+      const keys = Object.entries(where) as [string, string][];
+      const condition = keys.length === 0 ? "" : `WHERE ${keys.map(([key]) => `${key} = ?`).join(" AND ")}`;
+      const rows = prepare(`SELECT data FROM ${entity} ${condition} ORDER BY rowid`)
+        .pluck()
+        .all(...keys.map(([, value]) => value));
+      return rows.map((data) => JSON.parse(data as string));
+    },
+    revocations: (toolboxId) =>
+      prepare("SELECT connection_id FROM revocations WHERE toolbox_id = ?").pluck().all(toolboxId) as string[],
+  };
+
+  const put: Writer["put"] = (entity, row) => {
+    const data = JSON.stringify(entities[entity].parse(row));
+    const id = row.id;
+    try {
+      prepare(
+        `INSERT INTO ${entity} (id, data) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET data = excluded.data WHERE data IS NOT excluded.data`,
+      ).run(id, data);
+    } catch (error) {
+      throw fromSqliteError(error, entity);
+    }
+  };
+
+  const writer: Writer = {
+    ...reader,
+    put,
+    patch(entity, id, changes) {
+      const row = reader.get(entity, id);
+      if (row !== undefined) put(entity, { ...row, ...changes });
+    },
+    delete: (entity, id) => void prepare(`DELETE FROM ${entity} WHERE id = ?`).run(id),
+    addRevocation: (connectionId, toolboxId) =>
+      void prepare("INSERT OR REPLACE INTO revocations (connection_id, toolbox_id) VALUES (?, ?)").run(connectionId, toolboxId),
+    removeRevocation: (connectionId) => void prepare("DELETE FROM revocations WHERE connection_id = ?").run(connectionId),
+  };
+
+  function notify(): void {
+    if (isNotifying || listeners.size === 0) return;
+    isNotifying = true;
+    setImmediate(() => {
+      isNotifying = false;
+      for (const listener of listeners) listener();
+    });
+  }
+
+  const sequence = () => Number(prepare("SELECT seq FROM sqlite_sequence WHERE name = 'changes'").pluck().get() ?? 0);
+  const floor = () => Number(prepare("SELECT value FROM meta WHERE key = 'feed_floor'").pluck().get());
+  const cursorNow = (): Cursor => ({ epoch: workspaceId, sequence: sequence() });
+  trimTombstones();
+
+  function trimTombstones(): void {
+    const kept = entityNames.map((name) => `SELECT '${name}', id FROM ${name}`).join(" UNION ALL ");
+    const newestToDrop = prepare(
+      `SELECT sequence FROM changes WHERE (entity, id) NOT IN (${kept}) ORDER BY sequence DESC LIMIT 1 OFFSET ${tombstoneLimit}`,
+    )
+      .pluck()
+      .get();
+    if (newestToDrop === undefined) return;
+    db.transaction(() => {
+      prepare(`DELETE FROM changes WHERE sequence <= ? AND (entity, id) NOT IN (${kept})`).run(newestToDrop);
+      prepare("UPDATE meta SET value = ? WHERE key = 'feed_floor'").run(String(newestToDrop));
+    })();
+  }
+
+  return {
+    ...reader,
+    workspaceId,
+    write(work) {
+      const before = sequence();
+      const result = db.transaction(() => work(writer)).immediate();
+      if (sequence() !== before) notify();
+      return result;
+    },
+    snapshot() {
+      return db.transaction(() => ({
+        cursor: cursorNow(),
+        rows: Object.fromEntries(entityNames.map((name) => [name, reader.list(name)])) as { [N in EntityName]: Entities[N][] },
+      }))();
+    },
+    changesSince(since) {
+      if (since.epoch !== workspaceId || since.sequence < floor() || since.sequence > sequence()) return undefined;
+      return db.transaction(() => {
+        const changed = prepare("SELECT entity, id FROM changes WHERE sequence > ? ORDER BY sequence").all(since.sequence) as {
+          entity: EntityName;
+          id: string;
+        }[];
+        const changes = changed.map(({ entity, id }) => ({ entity, id, row: reader.get(entity, id) ?? null }) as Change);
+        return { cursor: cursorNow(), changes };
+      })();
+    },
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    close: () => db.close(),
+  };
+}
+
+const entityNames = Object.keys(entities) as EntityName[];
+
+function fromSqliteError(error: unknown, entity: EntityName): unknown {
+  if (!(error instanceof Database.SqliteError)) return error;
+  if (error.code === "SQLITE_CONSTRAINT_UNIQUE") {
+    const message =
+      entity === "connections"
+        ? "This agent is connected to this server already."
+        : `There is a ${nouns[entity]} with this name already.`;
+    return new AppError("ALREADY_EXISTS", { message, cause: error, ...(entity === "connections" ? {} : { field: "name" }) });
+  }
+  if (error.code === "SQLITE_CONSTRAINT_FOREIGNKEY")
+    return new AppError("NOT_FOUND", {
+      message: `What this ${nouns[entity]} belongs to does not exist any more.`,
+      cause: error,
+    });
+  if (error.code === "SQLITE_FULL") return new AppError("DISK_FULL", { cause: error });
+  return error;
+}
