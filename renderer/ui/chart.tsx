@@ -1,0 +1,158 @@
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import { useEffect, useLayoutEffect, useRef } from "react";
+import { join } from "./join.ts";
+
+export type ChartPoint = { atMs: number; value: number | null };
+
+type ChartProps = {
+  title: string;
+  /** Oldest first. */
+  points: readonly ChartPoint[];
+  /** The width of the time axis; it ends at the newest point. */
+  windowMs: number;
+  format(value: number): string;
+  /** The top of the value axis; grows with the values where it is left out. */
+  max?: number | undefined;
+  /** What the value is measured against, after the current value. */
+  ofLabel?: string | undefined;
+  /** Shown in place of the current value while there is none. */
+  noValueLabel: string;
+  height?: number;
+  className?: string;
+};
+
+/** One live series: the current value is in the title line, so nothing has to be hovered. */
+export function Chart({ title, points, windowMs, format, max, ofLabel, noValueLabel, height = 96, className }: ChartProps) {
+  const holder = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const latest = useRef({ format, max, windowMs });
+  latest.current = { format, max, windowMs };
+  const current = points.at(-1)?.value ?? null;
+
+  useEffect(() => {
+    const element = holder.current;
+    if (element === null) return;
+    const create = () => {
+      plot.current?.destroy();
+      plot.current = new uPlot(options(element, height, latest), [[], []], element);
+      plot.current.setData(toData(pointsOf.current, latest.current.windowMs));
+    };
+    create();
+    const resize = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height }));
+    resize.observe(element);
+    const scheme = window.matchMedia("(prefers-color-scheme: dark)");
+    const theme = new MutationObserver(create);
+    theme.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+    scheme.addEventListener("change", create);
+    return () => {
+      resize.disconnect();
+      theme.disconnect();
+      scheme.removeEventListener("change", create);
+      plot.current?.destroy();
+      plot.current = null;
+    };
+  }, [height]);
+
+  const pointsOf = useRef(points);
+  useLayoutEffect(() => {
+    pointsOf.current = points;
+    plot.current?.setData(toData(points, windowMs));
+  }, [points, windowMs]);
+
+  return (
+    <figure className={join("min-w-0", className)}>
+      <figcaption className="mb-1 flex items-baseline gap-2 text-xs">
+        <span className="text-faint">{title}</span>
+        <span className="tnum font-medium text-ink text-sm">{current === null ? noValueLabel : format(current)}</span>
+        {ofLabel !== undefined && current !== null && <span className="tnum text-faint">{ofLabel}</span>}
+      </figcaption>
+      <div ref={holder} aria-hidden="true" style={{ height }} className="overflow-hidden" />
+    </figure>
+  );
+}
+
+function toData(points: readonly ChartPoint[], windowMs: number): uPlot.AlignedData {
+  const end = points.at(-1)?.atMs ?? Date.now();
+  const shown = points.filter((point) => point.atMs >= end - windowMs);
+  return [shown.map((point) => point.atMs / 1000), shown.map((point) => point.value)];
+}
+
+type Latest = { current: { format(value: number): string; max: number | undefined; windowMs: number } };
+
+function options(element: HTMLElement, height: number, latest: Latest): uPlot.Options {
+  const colour = (token: string) => resolveColour(element, token);
+  const grid = colour("--line");
+  const font = '11px "Inter Variable", system-ui, sans-serif';
+  return {
+    width: Math.max(80, element.clientWidth),
+    height,
+    padding: [6, 4, 0, 0],
+    legend: { show: false },
+    cursor: { show: false },
+    scales: {
+      x: {
+        time: true,
+        range: () => {
+          const end = plotEnd(element);
+          return [end - latest.current.windowMs / 1000, end];
+        },
+      },
+      y: { range: (_plot, _low, high) => [0, latest.current.max ?? (high > 0 ? high * 1.25 : 1)] },
+    },
+    axes: [
+      {
+        stroke: colour("--faint"),
+        font,
+        size: 22,
+        grid: { show: false },
+        ticks: { show: false },
+        space: 90,
+        values: (_plot, splits) => splits.map((split) => clock.format(split * 1000)),
+      },
+      {
+        stroke: colour("--faint"),
+        font,
+        size: 58,
+        space: 32,
+        grid: { stroke: grid, width: 1 },
+        ticks: { show: false },
+        values: (_plot, splits) => splits.map((split) => latest.current.format(split)),
+      },
+    ],
+    series: [
+      {},
+      {
+        stroke: colour("--accent-text"),
+        width: 1.5,
+        fill: colour("--accent-soft"),
+        spanGaps: false,
+        points: { show: false },
+      },
+    ],
+    hooks: {
+      setData: [
+        (self) => {
+          const end = self.data[0].at(-1);
+          if (end !== undefined) element.dataset.end = String(end);
+        },
+      ],
+    },
+  };
+}
+
+function plotEnd(element: HTMLElement): number {
+  return Number(element.dataset.end ?? Date.now() / 1000);
+}
+
+/** A canvas knows neither custom properties nor light-dark(); the browser resolves them on an element. */
+function resolveColour(element: HTMLElement, token: string): string {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${token})`;
+  element.append(probe);
+  const resolved = getComputedStyle(probe).color;
+  probe.remove();
+  return resolved;
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
