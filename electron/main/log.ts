@@ -1,6 +1,5 @@
 import { closeSync, fstatSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
-import type { LogLevel } from "./settings.ts";
 
 /*
 INVARIANTS
@@ -9,6 +8,8 @@ INVARIANTS
 - Lines are written synchronously, so that the last ones before a crash are there.
 - Stacks go to the file only.
 */
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
 
 export type LogFields = Readonly<Record<string, unknown>>;
 
@@ -51,8 +52,8 @@ export function createLog(options: LogOptions): Logger {
     if (!open || severities[level] < severities[options.level]) return;
     try {
       const head = { time: now().toISOString(), level, event: redactText(event) };
-      options.stderr?.(line({ ...object(fields, { stacks: false }), ...head }));
-      file?.write(line({ ...object(fields, { stacks: true }), ...head }));
+      options.stderr?.(line({ ...head, ...object(fields, { stacks: false }), ...head }));
+      file?.write(line({ ...head, ...object(fields, { stacks: true }), ...head }));
     } catch {
       // A getter that throws, or a sink that is gone.
     }
