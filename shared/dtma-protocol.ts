@@ -21,6 +21,7 @@ every route but `GET /health`.
   GET    /v1/access                       → AccessEntry[]
   PUT    /v1/access/{connectionId}        AccessEntry → 204
   DELETE /v1/access/{connectionId}        → 204
+  POST   /v1/shutdown                     ShutdownRequest → 202, then the process drains and ends
   GET    /events[?stats=1]                → text/event-stream of DtmaEvent (`event:` = type, `data:` = the event)
   *      /mcp/servers/{name}/mcp          MCP Streamable HTTP, with a connection's token or the toolbox's own
 
@@ -66,6 +67,10 @@ export const deployRequest = z.object({
 });
 export type DeployRequest = z.infer<typeof deployRequest>;
 export type DeployRequestInput = z.input<typeof deployRequest>;
+
+/** `stop` stops the containers and leaves what is desired as it is: the next start of the DTMA brings them back. */
+export const shutdownRequest = z.object({ servers: z.enum(["keep", "stop"]) });
+export type ShutdownRequest = z.infer<typeof shutdownRequest>;
 
 export const operationAccepted = z.object({ operationId: operation.shape.id });
 
