@@ -28,6 +28,11 @@ export const text = {
     hideSecret: "Hide what was typed",
   },
 
+  link: {
+    noAnswer: "The control centre does not answer.",
+    broke: "The link to the control centre broke during the call.",
+  },
+
   agents: {},
 
   connections: {},

@@ -1,0 +1,70 @@
+import type { StateEvent } from "../../shared/contract/state.ts";
+import { api, call, linkState, listen } from "../api.ts";
+import { applyEvents } from "./copy.ts";
+import { useCopy, useSession } from "./index.ts";
+
+/**
+ * Feeds the copy from `state.watch` as long as the window lives: after a lost link it goes on at its cursor. Events of
+ * one frame are applied together, so a burst costs one render. Returns a function that stops it.
+ */
+export function startFeed(): () => void {
+  let stopStream: (() => void) | null = null;
+  let retry: ReturnType<typeof setTimeout> | undefined;
+  let queue: StateEvent[] = [];
+  let isScheduled = false;
+
+  const apply = () => {
+    isScheduled = false;
+    const events = queue;
+    queue = [];
+    if (events.length > 0) useCopy.setState(applyEvents(useCopy.getState(), events));
+  };
+
+  const take = (event: StateEvent) => {
+    queue.push(event);
+    if (isScheduled) return;
+    isScheduled = true;
+    // Frames stop while the window is hidden; the copy must not.
+    if (document.visibilityState === "visible") requestAnimationFrame(apply);
+    else setTimeout(apply, 50);
+  };
+
+  const end = () => {
+    clearTimeout(retry);
+    stopStream?.();
+    stopStream = null;
+  };
+
+  const begin = () => {
+    end();
+    apply();
+    const since = useCopy.getState().cursor;
+    const again = () => {
+      stopStream = null;
+      if (linkState.get().state === "connected") retry = setTimeout(begin, 1_000);
+    };
+    stopStream = listen((signal) => api.state.watch(since === null ? {} : { since }, { signal }), {
+      onEvent: take,
+      onEnd: again,
+      onError: again,
+    });
+    call(api.session.get()).then(
+      (session) => useSession.setState({ session }),
+      () => undefined,
+    );
+  };
+
+  let isConnected = false;
+  const follow = () => {
+    const was = isConnected;
+    isConnected = linkState.get().state === "connected";
+    if (isConnected && !was) begin();
+    else if (!isConnected && was) end();
+  };
+  const unsubscribe = linkState.subscribe(follow);
+  follow();
+  return () => {
+    unsubscribe();
+    end();
+  };
+}

@@ -1,0 +1,75 @@
+import { useSyncExternalStore } from "react";
+import { create } from "zustand";
+import type { Entities, EntityName, Session } from "../../shared/contract/state.ts";
+import type { Connection } from "../../shared/model/agent.ts";
+import type { Server } from "../../shared/model/server.ts";
+import { type LinkState, linkState } from "../api.ts";
+import { type Copy, emptyCopy, type Tables } from "./copy.ts";
+import { byName, groupBy, perTable } from "./derived.ts";
+
+/*
+What components read. Rows come from the copy (fed by `feed.ts`), never from a network; nothing here can be written by a
+component.
+*/
+
+/** The read-only copy. `useCopy((copy) => copy.facts.docker)`; select as little as is shown. */
+export const useCopy = create<Copy>(() => emptyCopy);
+
+/** Who is at the window; null until the control centre has said so. */
+export const useSession = create<{ session: Session | null }>(() => ({ session: null }));
+
+/** One row, or undefined when there is none (any more). */
+export function useRow<Name extends EntityName>(name: Name, id: string | null | undefined): Entities[Name] | undefined {
+  return useCopy((copy) => (id == null ? undefined : copy.tables[name].get(id)));
+}
+
+const sorted: { [Name in EntityName]: (table: Tables[Name]) => readonly Entities[Name][] } = {
+  toolboxes: perTable((table) => [...table.values()].sort(byName((row) => row.name))),
+  templates: perTable((table) => [...table.values()].sort(byName((row) => row.title))),
+  servers: perTable((table) => [...table.values()].sort(byName((row) => row.spec.name))),
+  agents: perTable((table) => [...table.values()].sort(byName((row) => row.name))),
+  connections: perTable((table) => [...table.values()].sort((one, other) => one.createdAt - other.createdAt)),
+  activities: perTable((table) => [...table.values()].sort((one, other) => other.startedAt - one.startedAt)),
+};
+
+/** All rows of a table: by name, connections oldest first, activities newest first. */
+export function useRows<Name extends EntityName>(name: Name): readonly Entities[Name][] {
+  return useCopy((copy) => sorted[name](copy.tables[name]));
+}
+
+const serversByToolbox = groupBy((row: Server) => row.toolboxId);
+const connectionsByServer = groupBy((row: Connection) => row.serverId);
+const connectionsByAgent = groupBy((row: Connection) => row.agentId);
+
+/** The servers of a toolbox, in no particular order. */
+export function useServersOf(toolboxId: string): readonly Server[] {
+  return useCopy((copy) => serversByToolbox(copy.tables.servers)(toolboxId));
+}
+
+/** A look-up from a toolbox's id to its servers. */
+export function useServersByToolbox(): (toolboxId: string) => readonly Server[] {
+  return useCopy((copy) => serversByToolbox(copy.tables.servers));
+}
+
+/** The connections of a server. */
+export function useConnectionsOfServer(serverId: string): readonly Connection[] {
+  return useCopy((copy) => connectionsByServer(copy.tables.connections)(serverId));
+}
+
+/** A look-up from a server's id to its connections. */
+export function useConnectionsByServer(): (serverId: string) => readonly Connection[] {
+  return useCopy((copy) => connectionsByServer(copy.tables.connections));
+}
+
+/** The connections of an agent. */
+export function useConnectionsOfAgent(agentId: string): readonly Connection[] {
+  return useCopy((copy) => connectionsByAgent(copy.tables.connections)(agentId));
+}
+
+/** Where the link of the window to the control centre stands. */
+export function useLinkState(): LinkState {
+  return useSyncExternalStore(linkState.subscribe, linkState.get);
+}
+
+export { useNow, useNowSelect } from "./now.ts";
+export { useUi } from "./ui.ts";
