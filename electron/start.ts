@@ -16,6 +16,7 @@ INVARIANTS
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const fetchDeadlineMs = 60_000;
+const fetchSilenceMs = 2_000;
 const neededNode = 24;
 
 await start(process.argv.slice(2));
@@ -68,12 +69,13 @@ function electronBinary(): string | undefined {
 }
 
 function fetchElectron(): Promise<boolean> {
-  say("Fetching Electron, once …");
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [join(root, "node_modules", "electron", "install.js")], { stdio: "ignore" });
     const deadline = setTimeout(() => child.kill("SIGKILL"), fetchDeadlineMs);
+    const patience = setTimeout(() => say("Fetching Electron; this happens once …"), fetchSilenceMs);
     const end = () => {
       clearTimeout(deadline);
+      clearTimeout(patience);
       resolve(electronBinary() !== undefined);
     };
     child.on("error", end);

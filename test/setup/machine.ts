@@ -1,0 +1,194 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { existsSync, openSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { partVariables } from "./parts.ts";
+import { findProgram, runProgram } from "./program.ts";
+
+/*
+Makes the machine ready for the tests with real parts.
+
+INVARIANTS
+- Packages are installed only as root on Debian; elsewhere the missing part is named.
+- Only what was started here is ended, by its process id; a Docker engine that already answers is used and left alone.
+- Everything written lies in one folder that is removed at the end.
+*/
+
+export type Machine = {
+  /** What is there, as environment variables (see parts.ts). */
+  readonly env: NodeJS.ProcessEnv;
+  /** A sentence per part that is not there. */
+  readonly missing: readonly string[];
+  /** Puts a program and its arguments into the private session in which the keychain can be used. */
+  inSession(command: readonly string[]): readonly string[];
+  /** Ids of containers that carry the tests' label. */
+  leftContainers(): Promise<string[]>;
+  close(): Promise<void>;
+};
+
+const debianPackages = [
+  "chromium",
+  "dbus-x11",
+  "docker-registry",
+  "docker.io",
+  "gnome-keyring",
+  "iptables",
+  "libsecret-1-0",
+  "procps",
+];
+
+/** Never rejects for a part that is missing; says what it does on standard error. */
+export async function prepareMachine(): Promise<Machine> {
+  await installPackages();
+  const folder = await mkdtemp(join(tmpdir(), "dtma-tests-"));
+  const env: NodeJS.ProcessEnv = { ...process.env };
+  const missing: string[] = [];
+
+  const dockerd = (await dockerAnswers()) ? undefined : await startDockerd(folder);
+  if (await dockerAnswers()) env[partVariables.docker] = "1";
+  else missing.push("Docker: no engine answers, and none could be started (package docker.io, or Docker Desktop).");
+
+  const chromium = findChromium();
+  if (chromium === undefined) missing.push("Chromium: not found (package chromium).");
+  else env[partVariables.chromium] = chromium;
+
+  const registry = findProgram("docker-registry");
+  if (registry === undefined) missing.push("A Docker registry: not found (package docker-registry).");
+  else env[partVariables.dockerRegistry] = registry;
+
+  const session = await prepareKeychain(folder);
+  if (session === undefined) missing.push("Keychain: needs packages gnome-keyring, dbus-x11 and libsecret-1-0.");
+  else env[partVariables.keychain] = "1";
+
+  const label = `dtma-test=${randomUUID()}`;
+  env[partVariables.containerLabel] = label;
+
+  return {
+    env,
+    missing,
+    inSession: (command) => session?.(command) ?? command,
+    async leftContainers() {
+      if (env[partVariables.docker] !== "1") return [];
+      const { output } = await runProgram("docker", ["ps", "-aq", "--filter", `label=${label}`]);
+      return output.split("\n").filter((line) => line !== "");
+    },
+    async close() {
+      await end(dockerd);
+      await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+    },
+  };
+}
+
+async function installPackages(): Promise<void> {
+  if (process.platform !== "linux" || process.getuid?.() !== 0 || !existsSync("/etc/debian_version")) return;
+  const { output } = await runProgram("dpkg-query", ["-W", "-f", "${Package} ${db:Status-Status}\\n", ...debianPackages]);
+  const installed = new Set(output.split("\n").flatMap((line) => (line.endsWith(" installed") ? [line.split(" ")[0]] : [])));
+  const wanted = debianPackages.filter((name) => !installed.has(name));
+  if (wanted.length === 0) return;
+  say(`Installing Debian packages: ${wanted.join(" ")}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  const update = await runProgram("apt-get", ["update", "-qq"], { env });
+  const install = await runProgram("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...wanted], { env });
+  if (install.code !== 0) say(`They could not be installed.\n${update.output}${install.output}`);
+}
+
+/** `GET /_ping` on the Unix socket, or on the TCP address of DOCKER_HOST. */
+function dockerAnswers(): Promise<boolean> {
+  const host = process.env.DOCKER_HOST;
+  const tcp = host?.startsWith("tcp://") ? new URL(host) : undefined;
+  const usual = process.platform === "win32" ? "//./pipe/docker_engine" : "/var/run/docker.sock";
+  const target = tcp
+    ? { host: tcp.hostname, port: tcp.port }
+    : { socketPath: host?.replace(/^(unix|npipe):\/\//, "") || usual };
+  return new Promise((resolve) => {
+    const ping = request({ ...target, path: "/_ping", timeout: 3_000 }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    });
+    ping.on("timeout", () => ping.destroy());
+    ping.on("error", () => resolve(false));
+    ping.end();
+  });
+}
+
+async function startDockerd(folder: string): Promise<ChildProcess | undefined> {
+  const program = findProgram("dockerd");
+  if (process.platform !== "linux" || process.getuid?.() !== 0 || process.env.DOCKER_HOST || program === undefined) return;
+  say("Starting a Docker engine for the tests");
+  const logFile = join(folder, "dockerd.log");
+  const log = openSync(logFile, "a");
+  const child = spawn(
+    program,
+    [
+      `--data-root=${join(folder, "docker")}`,
+      `--exec-root=${join(folder, "docker-exec")}`,
+      `--pidfile=${join(folder, "dockerd.pid")}`,
+    ],
+    { stdio: ["ignore", log, log], detached: true },
+  );
+  for (let attempt = 0; attempt < 120 && child.exitCode === null; attempt += 1) {
+    if (await dockerAnswers()) return child;
+    await delay(250);
+  }
+  say(`The Docker engine did not start:\n${(await readFile(logFile, "utf8")).split("\n").slice(-15).join("\n")}`);
+  await end(child);
+}
+
+/** Ends a process and waits for it; after 20 s without mercy. */
+async function end(child: ChildProcess | undefined): Promise<void> {
+  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  child.kill("SIGTERM");
+  const deadline = setTimeout(() => child.kill("SIGKILL"), 20_000);
+  await ended;
+  clearTimeout(deadline);
+}
+
+/** On Linux a D-Bus session of our own with an unlocked keyring in `folder`; elsewhere the system's own keychain. */
+async function prepareKeychain(folder: string): Promise<Machine["inSession"] | undefined> {
+  if (process.platform !== "linux") return (command) => command;
+  const programs = ["dbus-run-session", "gnome-keyring-daemon"].map(findProgram);
+  if (programs.includes(undefined)) return undefined;
+  const data = join(folder, "keyring");
+  const runtime = join(folder, "runtime");
+  await mkdir(data, { mode: 0o700 });
+  await mkdir(runtime, { mode: 0o700 });
+  // The keyring's folders are its own: the tests keep the environment they would have without it.
+  const unlock = 'printf tests | XDG_DATA_HOME="$0" XDG_RUNTIME_DIR="$1" gnome-keyring-daemon --unlock --components=secrets';
+  const script = `${unlock} >/dev/null 2>&1 || exit 97; shift 1; exec "$@"`;
+  const inSession: Machine["inSession"] = (command) => [
+    "dbus-run-session",
+    "--",
+    "bash",
+    "-c",
+    script,
+    data,
+    runtime,
+    ...command,
+  ];
+  const [program = "", ...args] = inSession(["true"]);
+  const { code, output } = await runProgram(program, args);
+  if (code === 0) return inSession;
+  say(`The keychain of the tests could not be opened (${code}): ${output}`);
+  return undefined;
+}
+
+function findChromium(): string | undefined {
+  const applications = [
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe",
+  ];
+  return (
+    ["chromium", "chromium-browser", "google-chrome"].map(findProgram).find((path) => path !== undefined) ??
+    applications.find((path) => existsSync(path))
+  );
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
