@@ -15,6 +15,7 @@ import {
   logLine,
   mcpEndpointPath,
   operationAccepted,
+  type ShutdownRequest,
 } from "../../../shared/dtma-protocol.ts";
 import { AppError, errorShape } from "../../../shared/errors.ts";
 import type { OperationId } from "../../../shared/model/ids.ts";
@@ -34,6 +35,8 @@ export interface DtmaClient {
   access(): Promise<AccessEntry[]>;
   putAccess(entry: AccessEntry): Promise<void>;
   deleteAccess(connectionId: string): Promise<void>;
+  /** Asks the DTMA to end itself. */
+  shutdown(request: ShutdownRequest): Promise<void>;
   /** Address of a server's MCP endpoint, and a fetch that reaches it under the pinned certificate. */
   mcpEndpoint(name: string): { url: URL; fetch: PinnedHttp["fetch"] };
   close(): Promise<void>;
@@ -136,6 +139,7 @@ export function createDtmaClient(options: DtmaClientOptions): DtmaClient {
     access: () => ask(z.array(accessEntry), "GET", "/v1/access"),
     putAccess: async (entry) => void (await send("PUT", `/v1/access/${entry.connectionId}`, { body: entry })),
     deleteAccess: async (connectionId) => void (await send("DELETE", `/v1/access/${connectionId}`)),
+    shutdown: async (request) => void (await send("POST", "/v1/shutdown", { body: request })),
     mcpEndpoint: (name) => ({ url: new URL(mcpEndpointPath(name), base), fetch: http.fetch }),
     close: () => http.close(),
   };

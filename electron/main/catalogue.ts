@@ -1,0 +1,97 @@
+import { z } from "zod";
+import type { DeployInput } from "../../shared/contract/servers.ts";
+import { AppError } from "../../shared/errors.ts";
+import { type ServerSpec, serverSpec } from "../../shared/model/spec.ts";
+import { type Template, type TemplateSetting, template } from "../../shared/model/template.ts";
+import type { Store } from "./store/index.ts";
+
+/** Puts the bundled templates into the store: new ones are added, changed ones replaced, dropped ones removed. */
+export function loadCatalogue(store: Store, bundled: unknown): void {
+  const templates = z.array(template).parse(bundled);
+  store.write((tx) => {
+    const kept = new Set<string>(templates.map(({ id }) => id));
+    for (const old of tx.list("templates")) if (!kept.has(old.id)) tx.delete("templates", old.id);
+    for (const each of templates) tx.put("templates", each);
+  });
+}
+
+type SpecInput = Pick<DeployInput, "name" | "source" | "transport" | "settings" | "extraArguments" | "secrets" | "permissions">;
+
+/**
+ * The spec of a server from its template and what the admin entered. Settings and secrets the template does not name
+ * become variables, so that "any package" and "any image" can be given what they need.
+ * INVALID_INPUT and SECRET_MISSING name the field, as `settings.NAME` or `secrets.NAME`.
+ */
+export function toServerSpec(from: Template, input: SpecInput): ServerSpec {
+  assertSourceFits(from, input.source);
+  const declared = new Map(from.settings.map((setting) => [setting.name, setting]));
+  const secrets = input.secrets ?? {};
+  const fromSettings: string[] = [];
+  const environment: Record<string, string> = {};
+
+  for (const setting of from.settings) {
+    if (setting.isSecret) {
+      if (setting.isRequired && (secrets[setting.name] ?? "") === "") {
+        throw new AppError("SECRET_MISSING", { message: `${setting.title} is required.`, field: `secrets.${setting.name}` });
+      }
+      continue;
+    }
+    const value = input.settings[setting.name] ?? setting.default ?? "";
+    assertValueFits(setting, value);
+    if (value === "") continue;
+    if (setting.target === "argument") fromSettings.push(value);
+    else environment[setting.name] = value;
+  }
+  for (const [name, value] of Object.entries(input.settings)) {
+    const setting = declared.get(name);
+    if (setting === undefined) environment[name] = value;
+    else if (setting.isSecret) {
+      throw new AppError("INVALID_INPUT", {
+        message: `${setting.title} is a secret and is not taken as a setting.`,
+        field: `settings.${name}`,
+      });
+    }
+  }
+
+  const secretNames = new Set([
+    ...from.settings.filter((setting) => setting.isSecret).map(({ name }) => name),
+    ...Object.keys(secrets),
+  ]);
+  return serverSpec.parse({
+    name: input.name,
+    source: input.source,
+    transport: input.transport,
+    arguments: [...from.arguments, ...fromSettings, ...(input.extraArguments ?? [])],
+    environment,
+    secrets: [...secretNames].map((name) => ({ name, variable: name, required: declared.get(name)?.isRequired ?? true })),
+    permissions: input.permissions,
+  });
+}
+
+function assertSourceFits({ source: wanted, title }: Template, given: DeployInput["source"]): void {
+  const fixed = wanted.type === "npm" ? wanted.package : wanted.image;
+  const actual = given.type === "npm" ? given.package : given.image;
+  if (wanted.type !== given.type || (wanted.type === "npm" && fixed !== undefined && fixed !== actual)) {
+    throw new AppError("INVALID_INPUT", {
+      message: `${title} is deployed from ${fixed ?? `an ${wanted.type} source`} only.`,
+      field: "source",
+    });
+  }
+}
+
+function assertValueFits(setting: TemplateSetting, value: string): void {
+  const field = `settings.${setting.name}`;
+  if (value === "") {
+    if (setting.isRequired) throw new AppError("INVALID_INPUT", { message: `${setting.title} is required.`, field });
+    return;
+  }
+  if (setting.format === "number" && !Number.isFinite(Number(value))) {
+    throw new AppError("INVALID_INPUT", { message: `${setting.title} must be a number.`, field });
+  }
+  if (setting.format === "boolean" && value !== "true" && value !== "false") {
+    throw new AppError("INVALID_INPUT", { message: `${setting.title} must be true or false.`, field });
+  }
+  if (setting.choices !== undefined && !setting.choices.includes(value)) {
+    throw new AppError("INVALID_INPUT", { message: `${setting.title} must be one of ${setting.choices.join(", ")}.`, field });
+  }
+}

@@ -1,0 +1,192 @@
+import { createHash, randomBytes, randomUUID } from "node:crypto";
+import type { ToolCallEvent } from "../../shared/contract/connections.ts";
+import type { AccessEntry } from "../../shared/dtma-protocol.ts";
+import { AppError, toAppError } from "../../shared/errors.ts";
+import type { Connection } from "../../shared/model/agent.ts";
+import type { AgentId, ConnectionId, ServerId, ToolboxId } from "../../shared/model/ids.ts";
+import type { Tool } from "../../shared/model/tool.ts";
+import type { Links } from "./links.ts";
+import type { Logger } from "./log.ts";
+import type { McpSessions, McpTarget } from "./remote/mcp.ts";
+import { refusalOf } from "./servers.ts";
+import type { Store } from "./store/index.ts";
+import type { Vault } from "./vault/index.ts";
+
+/*
+INVARIANTS
+- Each connection has its own token, made here, kept in the vault, known to the toolbox by its hash only.
+- A change is made here first and marked pending; it is delivered at once when the toolbox answers, else when it is back.
+- A revocation is never lost: it is written in the transaction that removes the link, and removed when delivered.
+- A token that is gone from the vault (memory-only keychain, new computer) is replaced, never guessed.
+*/
+
+export interface Connections {
+  connect(agentId: AgentId, serverId: ServerId, allowedTools: string[] | null): Promise<ConnectionId>;
+  disconnect(id: ConnectionId): Promise<void>;
+  setAllowedTools(id: ConnectionId, allowedTools: string[] | null): Promise<void>;
+  listTools(id: ConnectionId, signal: AbortSignal | undefined): Promise<Tool[]>;
+  callTool(
+    id: ConnectionId,
+    call: { name: string; arguments: Record<string, unknown> },
+    signal: AbortSignal,
+  ): AsyncIterable<ToolCallEvent>;
+  /** Sends every pending change and revocation to a toolbox that answers again. */
+  deliver(toolboxId: ToolboxId): Promise<void>;
+}
+
+export type ConnectionsDeps = { store: Store; vault: Vault; links: Links; sessions: McpSessions; log: Logger };
+
+export function createConnections({ store, vault, links, sessions, log }: ConnectionsDeps): Connections {
+  const serverOf = (connection: Connection) => store.mustGet("servers", connection.serverId);
+
+  async function issueToken(id: ConnectionId): Promise<string> {
+    const token = `dtma_${randomBytes(32).toString("base64url")}`;
+    await vault.set({ kind: "connection", id }, token);
+    return token;
+  }
+
+  /** Tells the toolbox what a connection may do. Throws when it does not take it. */
+  async function send(connection: Connection): Promise<void> {
+    const { toolboxId, spec } = serverOf(connection);
+    const { id, allowedTools } = connection;
+    const token = (await vault.get({ kind: "connection", id })) ?? (await issueToken(id));
+    const entry: AccessEntry = { connectionId: id, server: spec.name, tokenHash: sha256(token), allowedTools };
+    await links.client(toolboxId).putAccess(entry);
+    store.write((tx) => {
+      const row = tx.get("connections", id);
+      const isStillThis = row !== undefined && JSON.stringify(row.allowedTools) === JSON.stringify(allowedTools);
+      if (isStillThis) tx.patch("connections", id, { delivery: "delivered" });
+    });
+  }
+
+  async function sendRevocation(connectionId: string, toolboxId: ToolboxId): Promise<void> {
+    try {
+      await links.client(toolboxId).deleteAccess(connectionId);
+    } catch (error) {
+      if (toAppError(error).code !== "NOT_FOUND") throw error;
+    }
+    store.write((tx) => tx.removeRevocation(connectionId));
+  }
+
+  /** Delivers now if the toolbox answers; what could not be delivered stays pending and is sent when the link is back. */
+  async function tryDelivery(what: string, toolboxId: ToolboxId, work: () => Promise<void>): Promise<void> {
+    if (!links.isUp(toolboxId)) return;
+    try {
+      await work();
+    } catch (error) {
+      const { code } = toAppError(error);
+      log.warn("connection.delivery-failed", { what, toolboxId, code, error });
+    }
+  }
+
+  /** Where a call goes, and with which token. Throws what keeps a call from working. */
+  async function target(connection: Connection): Promise<McpTarget> {
+    const server = serverOf(connection);
+    const client = links.client(server.toolboxId);
+    const refusal = refusalOf(server);
+    if (refusal !== undefined) throw refusal;
+    const isMissing = (await vault.get({ kind: "connection", id: connection.id })) === undefined;
+    if (isMissing || connection.delivery === "pending") await send(connection);
+    const token = await vault.get({ kind: "connection", id: connection.id });
+    if (token === undefined) throw new AppError("CONNECTION_REVOKED");
+    return { endpoint: client.mcpEndpoint(server.spec.name), token };
+  }
+
+  return {
+    async connect(agentId, serverId, allowedTools) {
+      store.mustGet("agents", agentId);
+      const { toolboxId } = store.mustGet("servers", serverId);
+      const connection: Connection = {
+        id: randomUUID() as ConnectionId,
+        agentId,
+        serverId,
+        allowedTools,
+        delivery: "pending",
+        calls: 0,
+        errors: 0,
+        lastUsedAt: null,
+        createdAt: Date.now(),
+      };
+      store.write((tx) => tx.put("connections", connection));
+      await tryDelivery("connect", toolboxId, () => send(connection));
+      return connection.id;
+    },
+    async disconnect(id) {
+      const { toolboxId } = serverOf(store.mustGet("connections", id));
+      store.write((tx) => {
+        tx.addRevocation(id, toolboxId);
+        tx.delete("connections", id);
+      });
+      await vault.delete({ kind: "connection", id });
+      await tryDelivery("disconnect", toolboxId, () => sendRevocation(id, toolboxId));
+      await sessions.forget(id);
+    },
+    async setAllowedTools(id, allowedTools) {
+      const connection: Connection = { ...store.mustGet("connections", id), allowedTools, delivery: "pending" };
+      store.write((tx) => tx.put("connections", connection));
+      await tryDelivery("allow-list", serverOf(connection).toolboxId, () => send(connection));
+    },
+    async listTools(id, signal) {
+      return sessions.listTools(id, await target(store.mustGet("connections", id)), signal);
+    },
+    async *callTool(id, call, signal) {
+      const connection = store.mustGet("connections", id);
+      if (connection.allowedTools !== null && !connection.allowedTools.includes(call.name)) {
+        throw new AppError("TOOL_NOT_ALLOWED", {
+          message: `This connection is not allowed to use ${call.name}.`,
+          field: "tool",
+        });
+      }
+      yield* withProgress(signal, async (stop, onProgress) =>
+        sessions.callTool(id, await target(connection), call, { signal: stop, onProgress }),
+      );
+    },
+    async deliver(toolboxId) {
+      for (const connectionId of store.revocations(toolboxId)) await sendRevocation(connectionId, toolboxId);
+      for (const server of store.list("servers", { toolbox_id: toolboxId })) {
+        for (const connection of store.list("connections", { server_id: server.id })) {
+          if (connection.delivery === "pending") await send(connection);
+        }
+      }
+    },
+  };
+}
+
+type Progress = Omit<Extract<ToolCallEvent, { type: "progress" }>, "type">;
+
+/** Turns a call with a progress callback into its events. Leaving the loop early ends the call. */
+async function* withProgress(
+  signal: AbortSignal,
+  work: (signal: AbortSignal, onProgress: (progress: Progress) => void) => Promise<ToolCallEvent>,
+): AsyncGenerator<ToolCallEvent> {
+  const leaving = new AbortController();
+  const waiting: ToolCallEvent[] = [];
+  let wake = () => {};
+  let isDone = false;
+  const result = work(AbortSignal.any([signal, leaving.signal]), (progress) => {
+    waiting.push({ type: "progress", ...progress });
+    wake();
+  }).finally(() => {
+    isDone = true;
+    wake();
+  });
+  result.catch(() => {});
+  try {
+    while (!isDone || waiting.length > 0) {
+      const event = waiting.shift();
+      if (event !== undefined) yield event;
+      else
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+          if (isDone || waiting.length > 0) resolve();
+        });
+    }
+    yield await result;
+  } finally {
+    leaving.abort();
+  }
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}

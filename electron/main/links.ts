@@ -1,0 +1,185 @@
+import { EventEmitter, on } from "node:events";
+import type { DtmaEvent } from "../../shared/dtma-protocol.ts";
+import { AppError, toAppError } from "../../shared/errors.ts";
+import type { ToolboxId } from "../../shared/model/ids.ts";
+import type { Toolbox } from "../../shared/model/toolbox.ts";
+import type { Logger } from "./log.ts";
+import { applyEvent } from "./observation.ts";
+import { createDtmaClient, type DtmaClient } from "./remote/dtma.ts";
+import type { Store } from "./store/index.ts";
+import type { Vault } from "./vault/index.ts";
+
+/*
+INVARIANTS
+- One link per toolbox, one stream of events per link; whatever the window shows of a toolbox came through it.
+- A lost link is tried again for ever, ever more slowly and with jitter, unless only a person can mend it.
+- Every attempt reads the toolbox's row anew, so a changed address or fingerprint counts at once.
+*/
+
+type StatsEvent = Extract<DtmaEvent, { type: "stats" }>;
+
+export interface Links {
+  /** Opens a link to every toolbox in the store. */
+  start(): void;
+  open(id: ToolboxId): void;
+  close(id: ToolboxId): Promise<void>;
+  /** Ends the wait before the next attempt. */
+  reconnectNow(id: ToolboxId): void;
+  /** The client of a toolbox whose link is up. TOOLBOX_UNREACHABLE says why it is not. */
+  client(id: ToolboxId): DtmaClient;
+  isUp(id: ToolboxId): boolean;
+  /** One-second samples from now on, until the signal aborts or the link closes. */
+  stats(id: ToolboxId, signal: AbortSignal): AsyncIterable<StatsEvent>;
+  stop(): Promise<void>;
+}
+
+export type LinksDeps = {
+  store: Store;
+  vault: Vault;
+  log: Logger;
+  /** After each snapshot: the moment to send what waited for the toolbox. */
+  onConnected(id: ToolboxId): void;
+};
+
+type Link = {
+  stopping: AbortController;
+  ended: Promise<void>;
+  client: DtmaClient | undefined;
+  wake: () => void;
+  stats: EventEmitter;
+};
+
+const firstDelayMs = 500;
+const longestDelayMs = 30_000;
+/** Trying again does not help here until a person has done something. */
+const hopeless = new Set(["TOOLBOX_REFUSED", "FINGERPRINT_MISMATCH", "TOOLBOX_INCOMPATIBLE"]);
+
+export function createLinks({ store, vault, log, onConnected }: LinksDeps): Links {
+  const links = new Map<ToolboxId, Link>();
+
+  function setLink(id: ToolboxId, link: Toolbox["link"]): void {
+    store.write((tx) => tx.patch("toolboxes", id, { link }));
+  }
+
+  async function run(id: ToolboxId, link: Link): Promise<void> {
+    const { signal } = link.stopping;
+    for (let failures = 0; !signal.aborted; ) {
+      const row = store.get("toolboxes", id);
+      if (row === undefined) return;
+      let error: AppError;
+      try {
+        if (row.url === null)
+          throw new AppError("TOOLBOX_UNREACHABLE", { message: "The DTMA of this computer has not started yet." });
+        setLink(id, { state: "connecting", since: Date.now() });
+        await follow(id, row.url, row.fingerprint, link, () => {
+          failures = 0;
+        });
+        return;
+      } catch (cause) {
+        error = toAppError(cause);
+      }
+      if (signal.aborted) return;
+      const delayMs = hopeless.has(error.code)
+        ? null
+        : Math.min(longestDelayMs, firstDelayMs * 2 ** failures) * (0.75 + Math.random() / 2);
+      failures += 1;
+      log.warn("link.lost", { toolboxId: id, code: error.code, message: error.message, delayMs, error });
+      setLink(id, {
+        state: "lost",
+        since: Date.now(),
+        error: error.toShape(),
+        nextAttemptAt: delayMs === null ? null : Date.now() + delayMs,
+      });
+      await waitFor(delayMs, link);
+    }
+  }
+
+  async function follow(
+    id: ToolboxId,
+    url: string,
+    fingerprint: string | null,
+    link: Link,
+    onSnapshot: () => void,
+  ): Promise<void> {
+    const client = createDtmaClient({ url, fingerprint, getToken: () => vault.get({ kind: "toolbox", id }) });
+    try {
+      for await (const event of client.events({ stats: true, signal: link.stopping.signal })) {
+        store.write((tx) => applyEvent(tx, id, event, Date.now()));
+        if (event.type === "stats") link.stats.emit("stats", event);
+        if (event.type === "snapshot") {
+          link.client = client;
+          onSnapshot();
+          log.info("link.up", { toolboxId: id, servers: event.servers.length });
+          onConnected(id);
+        }
+      }
+    } finally {
+      link.client = undefined;
+      await client.close();
+    }
+  }
+
+  function waitFor(delayMs: number | null, link: Link): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = delayMs === null ? undefined : setTimeout(resolve, delayMs);
+      const done = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      link.wake = done;
+      link.stopping.signal.addEventListener("abort", done, { once: true });
+    });
+  }
+
+  function open(id: ToolboxId): void {
+    if (links.has(id)) return;
+    const link: Link = {
+      stopping: new AbortController(),
+      ended: Promise.resolve(),
+      client: undefined,
+      wake: () => {},
+      stats: new EventEmitter(),
+    };
+    link.stats.setMaxListeners(0);
+    links.set(id, link);
+    link.ended = run(id, link).catch((error) => log.error("link.failed", { toolboxId: id, error }));
+  }
+
+  async function close(id: ToolboxId): Promise<void> {
+    const link = links.get(id);
+    links.delete(id);
+    link?.stopping.abort();
+    await link?.ended;
+  }
+
+  return {
+    start() {
+      for (const { id } of store.list("toolboxes")) {
+        setLink(id, { state: "unknown" });
+        open(id);
+      }
+    },
+    open,
+    close,
+    reconnectNow: (id) => links.get(id)?.wake(),
+    client(id) {
+      const client = links.get(id)?.client;
+      if (client !== undefined) return client;
+      const { name, link } = store.mustGet("toolboxes", id);
+      if (link.state === "lost") throw AppError.fromShape(link.error);
+      throw new AppError("TOOLBOX_UNREACHABLE", { message: `There is no link to ${name} yet.` });
+    },
+    isUp: (id) => links.get(id)?.client !== undefined,
+    async *stats(id, signal) {
+      const link = links.get(id);
+      if (link === undefined) return;
+      try {
+        for await (const [event] of on(link.stats, "stats", { signal: AbortSignal.any([signal, link.stopping.signal]) }))
+          yield event;
+      } catch (error) {
+        if (!signal.aborted && !link.stopping.signal.aborted) throw error;
+      }
+    },
+    stop: async () => void (await Promise.all([...links.keys()].map(close))),
+  };
+}

@@ -1,0 +1,119 @@
+import { implement, ORPCError, ValidationError } from "@orpc/server";
+import { contract } from "../../shared/contract/index.ts";
+import type { Role } from "../../shared/contract/route.ts";
+import type { Session } from "../../shared/contract/state.ts";
+import { AppError, toAppError } from "../../shared/errors.ts";
+import type { Agents } from "./agents.ts";
+import type { Connections } from "./connections.ts";
+import type { Logger } from "./log.ts";
+import type { Servers } from "./servers.ts";
+import type { Store } from "./store/index.ts";
+import type { ThisComputer } from "./this-computer.ts";
+import type { Toolboxes } from "./toolboxes.ts";
+import { type FactsCell, watchState } from "./window-state.ts";
+
+/** What a host knows of the window that calls. */
+export type RouteContext = { host: Session["host"]; roles: Role[] };
+
+export type RouteDeps = {
+  session: Omit<Session, "host" | "roles">;
+  store: Store;
+  facts: FactsCell;
+  log: Logger;
+  thisComputer: ThisComputer;
+  toolboxes: Toolboxes;
+  servers: Servers;
+  agents: Agents;
+  connections: Connections;
+};
+
+export type Routes = ReturnType<typeof createRoutes>;
+
+/** The table contract method → module call. The role is checked before anything of the input is looked at. */
+export function createRoutes(deps: RouteDeps) {
+  const { session, store, facts, log, thisComputer, toolboxes, servers, agents, connections } = deps;
+
+  const os = implement(contract)
+    .$context<RouteContext>()
+    .use(async ({ context, procedure, path, next, errors }) => {
+      const { role } = procedure["~orpc"].meta as { role: Role };
+      try {
+        if (!context.roles.includes(role)) throw new AppError("FORBIDDEN");
+        return await next();
+      } catch (error) {
+        const failure = fromRouteError(error);
+        if (failure.code === "INTERNAL") log.error("route.failed", { route: path.join("."), error: failure.cause });
+        throw errors.APP({ data: failure.toShape(), cause: error });
+      }
+    });
+
+  const never = new AbortController().signal;
+
+  return os.router({
+    session: { get: os.session.get.handler(({ context }) => ({ ...session, host: context.host, roles: context.roles })) },
+    state: { watch: os.state.watch.handler(({ input, signal }) => watchState(store, facts, input.since, signal ?? never)) },
+    toolboxes: {
+      checkThisComputer: os.toolboxes.checkThisComputer.handler(async () => void (await thisComputer.check())),
+      addThisComputer: os.toolboxes.addThisComputer.handler(async () => ({ id: await thisComputer.add() })),
+      inspect: os.toolboxes.inspect.handler(({ input }) => toolboxes.inspect(input.url)),
+      add: os.toolboxes.add.handler(async ({ input }) => ({ id: await toolboxes.add(input) })),
+      update: os.toolboxes.update.handler(({ input: { id, ...changes } }) => toolboxes.update(id, changes)),
+      reconnect: os.toolboxes.reconnect.handler(({ input }) => toolboxes.reconnect(input.id)),
+      remove: os.toolboxes.remove.handler(({ input }) => toolboxes.remove(input.id)),
+    },
+    servers: {
+      deploy: os.servers.deploy.handler(({ input }) => servers.deploy(input)),
+      redeploy: os.servers.redeploy.handler(async ({ input }) => ({
+        operationId: await servers.redeploy(input.id, input.secrets),
+      })),
+      start: os.servers.start.handler(async ({ input }) => ({ operationId: await servers.operate(input.id, "start") })),
+      stop: os.servers.stop.handler(async ({ input }) => ({ operationId: await servers.operate(input.id, "stop") })),
+      restart: os.servers.restart.handler(async ({ input }) => ({ operationId: await servers.operate(input.id, "restart") })),
+      delete: os.servers.delete.handler(async ({ input }) => ({ operationId: await servers.remove(input.id) })),
+      logs: os.servers.logs.handler(({ input: { id, ...options }, signal }) =>
+        told(servers.logs(id, { ...options, signal: signal ?? never })),
+      ),
+      stats: os.servers.stats.handler(({ input, signal }) => told(servers.stats(input.id, signal ?? never))),
+    },
+    operations: { cancel: os.operations.cancel.handler(({ input }) => servers.cancel(input.id)) },
+    agents: {
+      create: os.agents.create.handler(({ input }) => ({ id: agents.create(input) })),
+      update: os.agents.update.handler(({ input: { id, ...changes } }) => agents.update(id, changes)),
+      delete: os.agents.delete.handler(({ input }) => agents.delete(input.id)),
+    },
+    connections: {
+      connect: os.connections.connect.handler(async ({ input }) => ({
+        id: await connections.connect(input.agentId, input.serverId, input.allowedTools),
+      })),
+      disconnect: os.connections.disconnect.handler(({ input }) => connections.disconnect(input.id)),
+      setAllowedTools: os.connections.setAllowedTools.handler(({ input }) =>
+        connections.setAllowedTools(input.id, input.allowedTools),
+      ),
+      listTools: os.connections.listTools.handler(({ input, signal }) => connections.listTools(input.id, signal)),
+      callTool: os.connections.callTool.handler(({ input, signal }) =>
+        told(connections.callTool(input.id, { name: input.tool, arguments: input.arguments }, signal ?? never)),
+      ),
+    },
+  });
+}
+
+/** A stream's failure comes after the handler has returned, so it is translated here. */
+async function* told<T>(stream: AsyncIterable<T>): AsyncGenerator<T> {
+  try {
+    yield* stream;
+  } catch (error) {
+    throw new ORPCError("APP", { data: toAppError(error).toShape(), defined: true });
+  }
+}
+
+function fromRouteError(error: unknown): AppError {
+  if (error instanceof ORPCError && error.cause instanceof ValidationError && error.code === "BAD_REQUEST") {
+    const issue = error.cause.issues[0];
+    const field = (issue?.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".");
+    return new AppError("INVALID_INPUT", {
+      ...(issue === undefined ? {} : { message: issue.message }),
+      ...(field === "" ? {} : { field }),
+    });
+  }
+  return toAppError(error);
+}

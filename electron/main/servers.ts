@@ -1,0 +1,168 @@
+import { randomUUID } from "node:crypto";
+import type { z } from "zod";
+import type { deployInput } from "../../shared/contract/servers.ts";
+import type { HostLoad, LogLine, ServerLoad } from "../../shared/dtma-protocol.ts";
+import { AppError, toAppError } from "../../shared/errors.ts";
+import type { OperationId, ServerId, ToolboxId } from "../../shared/model/ids.ts";
+import type { OperationKind } from "../../shared/model/operation.ts";
+import type { Server } from "../../shared/model/server.ts";
+import { toServerSpec } from "./catalogue.ts";
+import type { Links } from "./links.ts";
+import type { Store } from "./store/index.ts";
+import type { Vault } from "./vault/index.ts";
+
+/*
+INVARIANTS
+- A server's row exists before its toolbox hears of it, so that no event arrives for an unknown server.
+- A deploy the toolbox did not accept leaves no row and no secret behind.
+- A server that was deleted while its toolbox was away is deleted there as soon as the link is back.
+*/
+
+export interface Servers {
+  deploy(input: z.output<typeof deployInput>): Promise<{ serverId: ServerId; operationId: OperationId }>;
+  redeploy(id: ServerId, secrets: Record<string, string>): Promise<OperationId>;
+  operate(id: ServerId, verb: "start" | "stop" | "restart"): Promise<OperationId>;
+  /** null when the toolbox is away: the deletion waits for it. */
+  remove(id: ServerId): Promise<OperationId | null>;
+  cancel(id: OperationId): Promise<void>;
+  logs(id: ServerId, options: { tail: number; follow: boolean; signal: AbortSignal }): AsyncIterable<LogLine>;
+  stats(id: ServerId, signal: AbortSignal): AsyncIterable<{ at: number; host: HostLoad; server: ServerLoad | null }>;
+  /** Sends the deletions that waited for a toolbox. */
+  deliver(toolboxId: ToolboxId): Promise<void>;
+}
+
+export type ServersDeps = {
+  store: Store;
+  vault: Vault;
+  links: Links;
+  /** Revokes a connection whose server goes. */
+  revoke(connectionId: string): Promise<void>;
+};
+
+export function createServers({ store, vault, links, revoke }: ServersDeps): Servers {
+  /** Notes that the toolbox works on a server now, unless an event has told more already. */
+  function begin(server: Server, operationId: OperationId, kind: OperationKind, desired: Server["desired"]): OperationId {
+    store.write((tx) => {
+      const row = tx.get("servers", server.id);
+      const known = tx.get("activities", operationId);
+      if (row === undefined) return;
+      if (known === undefined) {
+        const activity = {
+          id: operationId,
+          kind,
+          server: server.spec.name,
+          state: "running",
+          steps: [],
+          startedAt: Date.now(),
+        } as const;
+        tx.put("activities", { ...activity, steps: [], toolboxId: server.toolboxId, serverId: server.id });
+      }
+      const isUnderWay = known === undefined || known.state === "running";
+      tx.put("servers", { ...row, desired, ...(isUnderWay ? { activeOperationId: operationId, lastError: null } : {}) });
+    });
+    return operationId;
+  }
+
+  async function send(server: Server): Promise<OperationId> {
+    const secretValues: Record<string, string> = {};
+    for (const { name } of server.spec.secrets) {
+      const value = await vault.get({ kind: "server-secret", id: server.id, name });
+      if (value !== undefined) secretValues[name] = value;
+    }
+    return links.client(server.toolboxId).deploy(server.spec.name, { serverId: server.id, spec: server.spec, secretValues });
+  }
+
+  async function keepSecrets(id: ServerId, secrets: Record<string, string>): Promise<void> {
+    for (const [name, value] of Object.entries(secrets)) await vault.set({ kind: "server-secret", id, name }, value);
+  }
+
+  async function forgetSecrets({ id, spec }: Server): Promise<void> {
+    for (const { name } of spec.secrets) await vault.delete({ kind: "server-secret", id, name });
+  }
+
+  async function sendDeletion(server: Server): Promise<OperationId | null> {
+    try {
+      return begin(server, await links.client(server.toolboxId).remove(server.spec.name), "delete", "deleted");
+    } catch (error) {
+      if (toAppError(error).code !== "NOT_FOUND") throw error;
+      store.write((tx) => tx.delete("servers", server.id));
+      return null;
+    }
+  }
+
+  return {
+    async deploy(input) {
+      store.mustGet("toolboxes", input.toolboxId);
+      const spec = toServerSpec(store.mustGet("templates", input.templateId), input);
+      links.client(input.toolboxId);
+      const server: Server = {
+        id: randomUUID() as ServerId,
+        toolboxId: input.toolboxId,
+        templateId: input.templateId,
+        spec,
+        desired: "running",
+        observed: { state: "never" },
+        tools: null,
+        load: null,
+        activeOperationId: null,
+        lastError: null,
+        createdAt: Date.now(),
+      };
+      store.write((tx) => tx.put("servers", server));
+      try {
+        await keepSecrets(server.id, input.secrets);
+        return { serverId: server.id, operationId: begin(server, await send(server), "deploy", "running") };
+      } catch (error) {
+        store.write((tx) => tx.delete("servers", server.id));
+        await forgetSecrets(server);
+        throw error;
+      }
+    },
+    async redeploy(id, secrets) {
+      const server = store.mustGet("servers", id);
+      await keepSecrets(id, secrets);
+      return begin(server, await send(server), "deploy", "running");
+    },
+    async operate(id, verb) {
+      const server = store.mustGet("servers", id);
+      const operationId = await links.client(server.toolboxId).operate(server.spec.name, verb);
+      return begin(server, operationId, verb, verb === "stop" ? "stopped" : "running");
+    },
+    async remove(id) {
+      const server = store.mustGet("servers", id);
+      for (const connection of store.list("connections", { server_id: id })) await revoke(connection.id);
+      const isFailedDeploy = server.observed.state === "never" && server.activeOperationId === null;
+      await forgetSecrets(server);
+      if (links.isUp(server.toolboxId)) return sendDeletion(server);
+      if (isFailedDeploy) store.write((tx) => tx.delete("servers", id));
+      else store.write((tx) => tx.patch("servers", id, { desired: "deleted" }));
+      return null;
+    },
+    async cancel(id) {
+      const activity = store.mustGet("activities", id);
+      if (activity.state === "running") await links.client(activity.toolboxId).cancel(id);
+    },
+    logs(id, options) {
+      const { toolboxId, spec } = store.mustGet("servers", id);
+      return links.client(toolboxId).logs(spec.name, options);
+    },
+    async *stats(id, signal) {
+      const { toolboxId, spec } = store.mustGet("servers", id);
+      for await (const { at, host, servers } of links.stats(toolboxId, signal))
+        yield { at, host, server: servers[spec.name] ?? null };
+    },
+    async deliver(toolboxId) {
+      for (const server of store.list("servers", { toolbox_id: toolboxId })) {
+        if (server.desired !== "deleted" || server.activeOperationId !== null) continue;
+        if (server.observed.state === "present") await sendDeletion(server);
+        else store.write((tx) => tx.delete("servers", server.id));
+      }
+    },
+  };
+}
+
+/** The error for a server that cannot take calls now; undefined when it can. */
+export function refusalOf(server: Server): AppError | undefined {
+  const isRunning = server.observed.state === "present" && server.observed.container.state === "running";
+  return isRunning ? undefined : new AppError("SERVER_NOT_RUNNING", { message: `${server.spec.name} is not running.` });
+}

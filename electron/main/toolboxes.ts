@@ -1,0 +1,118 @@
+import { randomUUID } from "node:crypto";
+import { AppError } from "../../shared/errors.ts";
+import type { ToolboxId } from "../../shared/model/ids.ts";
+import type { Toolbox } from "../../shared/model/toolbox.ts";
+import type { Links } from "./links.ts";
+import { createDtmaClient } from "./remote/dtma.ts";
+import { readFingerprint } from "./remote/http.ts";
+import type { Store } from "./store/index.ts";
+import type { ThisComputer } from "./this-computer.ts";
+import type { Vault } from "./vault/index.ts";
+
+/*
+INVARIANTS
+- A host is added only after one authenticated call to it succeeded under the certificate a person compared.
+- Plain HTTP is spoken to loopback addresses only: a token never crosses a network in the clear.
+*/
+
+export interface Toolboxes {
+  inspect(url: string): Promise<{ fingerprint: string | null }>;
+  add(input: { name: string; url: string; token: string; fingerprint: string | null }): Promise<ToolboxId>;
+  update(id: ToolboxId, changes: Pick<Toolbox, "name" | "serversOnQuit">): void;
+  reconnect(id: ToolboxId): void;
+  /** Forgets the toolbox with its servers and their connections; containers stay as they are. */
+  remove(id: ToolboxId): Promise<void>;
+}
+
+export type ToolboxesDeps = { store: Store; vault: Vault; links: Links; thisComputer: ThisComputer };
+
+const inspectTimeoutMs = 15_000;
+
+export function createToolboxes({ store, vault, links, thisComputer }: ToolboxesDeps): Toolboxes {
+  return {
+    async inspect(address) {
+      const url = parseAddress(address);
+      if (url.protocol === "http:") return { fingerprint: null };
+      return { fingerprint: await readFingerprint(url, AbortSignal.timeout(inspectTimeoutMs)) };
+    },
+    async add({ name, url: address, token, fingerprint }) {
+      const url = parseAddress(address);
+      if (url.protocol === "https:" && fingerprint === null) {
+        throw new AppError("INVALID_INPUT", {
+          message: "A toolbox with https needs the fingerprint of its certificate.",
+          field: "fingerprint",
+        });
+      }
+      const namesake = store.list("toolboxes").find((row) => row.url !== null && new URL(row.url).origin === url.origin);
+      if (namesake !== undefined) {
+        throw new AppError("ALREADY_EXISTS", { message: `${namesake.name} has this address already.`, field: "url" });
+      }
+      const trial = createDtmaClient({ url: url.origin, fingerprint, getToken: async () => token });
+      const info = await trial.info().finally(() => trial.close());
+      const id = randomUUID() as ToolboxId;
+      await vault.set({ kind: "toolbox", id }, token);
+      try {
+        store.write((tx) =>
+          tx.put("toolboxes", {
+            id,
+            name,
+            kind: "host",
+            url: url.origin,
+            fingerprint: url.protocol === "https:" ? fingerprint : null,
+            serversOnQuit: "keep",
+            link: { state: "unknown" },
+            confirmedAt: null,
+            docker: info.docker,
+            dtmaVersion: info.version,
+            hostname: info.hostname,
+            platform: info.platform,
+            hardeningGaps: info.hardeningGaps,
+            load: null,
+            createdAt: Date.now(),
+          }),
+        );
+      } catch (error) {
+        await vault.delete({ kind: "toolbox", id });
+        throw error;
+      }
+      links.open(id);
+      return id;
+    },
+    update(id, { name, serversOnQuit }) {
+      store.write((tx) => tx.put("toolboxes", { ...tx.mustGet("toolboxes", id), name, serversOnQuit }));
+    },
+    reconnect(id) {
+      store.mustGet("toolboxes", id);
+      links.reconnectNow(id);
+    },
+    async remove(id) {
+      const row = store.mustGet("toolboxes", id);
+      const servers = store.list("servers", { toolbox_id: id });
+      const connections = servers.flatMap((server) => store.list("connections", { server_id: server.id }));
+      await links.close(id);
+      if (row.kind === "this-computer") await thisComputer.remove();
+      store.write((tx) => tx.delete("toolboxes", id));
+      await vault.delete({ kind: "toolbox", id });
+      for (const connection of connections) await vault.delete({ kind: "connection", id: connection.id });
+      for (const server of servers) {
+        for (const secret of server.spec.secrets)
+          await vault.delete({ kind: "server-secret", id: server.id, name: secret.name });
+      }
+    },
+  };
+}
+
+function parseAddress(address: string): URL {
+  const url = new URL(address);
+  if (url.protocol === "http:" && !isLoopback(url.hostname)) {
+    throw new AppError("INVALID_INPUT", {
+      message: "Use https: a token is never sent over a network in the clear.",
+      field: "url",
+    });
+  }
+  return url;
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(hostname);
+}
