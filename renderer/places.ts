@@ -1,0 +1,23 @@
+/** Addresses of the window's screens: the part after `#`. */
+export const places = {
+  overview: "/",
+  toolboxes: "/toolboxes",
+  toolbox: (id: string) => `/toolboxes/${id}`,
+  catalogue: "/catalogue",
+  template: (id: string) => `/catalogue/${id}`,
+  deploy: (templateId: string, options: { toolboxId?: string; fromServerId?: string } = {}) => {
+    const query = new URLSearchParams();
+    if (options.toolboxId !== undefined) query.set("toolbox", options.toolboxId);
+    if (options.fromServerId !== undefined) query.set("from", options.fromServerId);
+    return `/catalogue/${templateId}/deploy${query.size === 0 ? "" : `?${query}`}`;
+  },
+  servers: "/servers",
+  serversIn: (filter: string) => `/servers?state=${filter}`,
+  server: (id: string) => `/servers/${id}`,
+  serverTab: (id: string, tab: string) => `/servers/${id}?tab=${tab}`,
+  activity: "/activity",
+  activityIn: (filter: string) => `/activity?state=${filter}`,
+  settings: "/settings",
+  agents: "/agents",
+  agent: (id: string) => `/agents/${id}`,
+} as const;
