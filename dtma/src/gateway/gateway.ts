@@ -11,6 +11,8 @@ export type McpGatewayDeps = {
   onUsage(usage: ConnectionUsage): void;
   /** The number of open sessions of a server changed. */
   onSessions(server: string, count: number): void;
+  /** A process could not be ended: it may still be there. */
+  onFault?(fault: { server: string; error: unknown }): void;
   limits: { sessionsPerServer: number; sessionsPerConnection: number; idleMs: number; answerMs: number; messageBytes: number };
 };
 

@@ -1,0 +1,226 @@
+import { setTimeout } from "node:timers/promises";
+import type { Dispatcher } from "undici";
+import { request } from "undici";
+import type { Failure } from "./client-stream.ts";
+import { elementsAt, errorCodes, type Message, memberOf, readMessage, stringAt, withoutNewlines } from "./json-rpc.ts";
+import { createSseDecoder } from "./sse.ts";
+import { type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
+
+/*
+INVARIANTS
+- Only headers made here reach the server: no token, cookie or hop-by-hop header of the client does.
+- The server's session id stays here; the client knows the gateway's own.
+- Every request that was sent is either answered or reported with `unanswered`; `end` leaves no connection open.
+*/
+
+const connectMs = 10_000;
+/** A server that answers with JSON sends nothing while it works; beyond this it counts as hung. */
+const answerHeadersMs = 3_600_000;
+const goodbyeMs = 5_000;
+const retryMs = { least: 100, normal: 1_000, most: 30_000 };
+const maxFailedResumes = 3;
+
+type Body = Dispatcher.ResponseData["body"];
+
+/** Connects a session to a server that speaks Streamable HTTP by itself. */
+export function createHttpUpstream(
+  url: string,
+  sink: UpstreamSink,
+  options: { messageBytes: number; initializeMs: number; dispatcher: Dispatcher },
+): Upstream {
+  const stop = new AbortController();
+  let upstreamSession: string | undefined;
+  let protocolVersion: string | undefined;
+  let listening = false;
+
+  const headers = (extra: Record<string, string>): Record<string, string> => ({
+    "accept-encoding": "identity",
+    ...(upstreamSession === undefined ? {} : { "mcp-session-id": upstreamSession }),
+    ...(protocolVersion === undefined ? {} : { "mcp-protocol-version": protocolVersion }),
+    ...extra,
+  });
+
+  const call = (method: "POST" | "GET" | "DELETE", extra: Record<string, string>, body?: Buffer, headersMs = answerHeadersMs) =>
+    request(url, {
+      method,
+      headers: headers(extra),
+      body: body ?? null,
+      headersTimeout: headersMs,
+      bodyTimeout: 0,
+      dispatcher: options.dispatcher,
+      signal: stop.signal,
+    });
+
+  async function post(messages: Message[], streamId: number | undefined): Promise<void> {
+    const [first] = messages;
+    const initializes = first?.method === "initialize";
+    const body = messages.length === 1 && first ? first.bytes : asBatch(messages);
+    const accept = { "content-type": "application/json", accept: "application/json, text/event-stream" };
+    const response = await call("POST", accept, body, initializes ? options.initializeMs : answerHeadersMs).catch(
+      asUnreachable,
+    );
+    if (initializes) upstreamSession = oneHeader(response.headers["mcp-session-id"]);
+    if (response.statusCode >= 300) return refused(response.statusCode, response.body, messages, streamId);
+    const type = oneHeader(response.headers["content-type"])?.split(";", 1)[0]?.trim().toLowerCase();
+    if (streamId === undefined) await response.body.dump();
+    else if (type === "text/event-stream") await relay(response.body, streamId);
+    else if (type === "application/json") await relayJson(response.body, streamId);
+    else throw unreachable("The server answered with something that is not MCP.");
+    if (streamId !== undefined)
+      sink.unanswered(streamId, unreachable("The server closed the stream without an answer.").failure);
+  }
+
+  /** An answer of 300 and above: its JSON-RPC error is kept, with the id of the request it is about. */
+  async function refused(status: number, body: Body, messages: Message[], streamId: number | undefined): Promise<void> {
+    const bytes = await collect(body, 65_536).catch(() => undefined);
+    if (status === 404 && upstreamSession !== undefined) {
+      upstreamSession = undefined;
+      return sink.gone({ status: 404, error: { code: errorCodes.sessionNotFound, message: "The server ended the session." } });
+    }
+    const said = bytes && readMessage(withoutNewlines(bytes));
+    const text = said?.hasError
+      ? stringAt(said.text, memberOf(said.text, said.members.findLast(isError), "message"))
+      : undefined;
+    const passedOn = status >= 400 && status < 500 && ![401, 403, 407].includes(status) ? status : 502;
+    const message = text ?? `The server refused the message with HTTP status ${status}.`;
+    const failure = { status: passedOn, error: { code: errorCodes.failed, message } };
+    if (streamId === undefined) throw new UpstreamError(failure);
+    const asked = messages.filter((one) => one.kind === "request");
+    if (said?.hasError && asked.length === 1 && said.id === asked[0]?.id) await sink.message(said.bytes, streamId);
+    sink.unanswered(streamId, failure);
+  }
+
+  async function relayJson(body: Body, streamId: number): Promise<void> {
+    const bytes = withoutNewlines(await collect(body, options.messageBytes).catch(asUnreachable));
+    const start = bytes.findIndex((byte) => byte !== 0x20 && byte !== 0x09);
+    const elements = elementsAt(bytes.toString("latin1"), Math.max(start, 0));
+    for (const part of elements?.map((span) => bytes.subarray(span.start, span.end)) ?? [bytes])
+      await sink.message(part, streamId);
+  }
+
+  /** Passes events on until the stream and all its continuations are over. */
+  async function relay(body: Body, streamId: number | undefined): Promise<void> {
+    let current: Body | undefined = body;
+    let lastEventId: string | undefined;
+    let waitMs = retryMs.normal;
+    let failures = 0;
+    while (current !== undefined) {
+      const decoder = createSseDecoder(options.messageBytes);
+      let answered = false;
+      let broke = false;
+      try {
+        for await (const chunk of current) {
+          for (const event of decoder.push(chunk)) {
+            lastEventId = event.id ?? lastEventId;
+            waitMs = Math.min(Math.max(event.retryMs ?? waitMs, retryMs.least), retryMs.most);
+            if (event.data.length === 0 || event.event !== "message") continue;
+            failures = 0;
+            const bytes = withoutNewlines(event.data);
+            answered ||= streamId !== undefined && readMessage(bytes)?.kind === "response";
+            await sink.message(bytes, streamId);
+          }
+        }
+      } catch (error) {
+        if (stop.signal.aborted) return;
+        if (error instanceof RangeError)
+          throw unreachable(`The server sent a message larger than ${options.messageBytes} bytes.`);
+        broke = true;
+      }
+      if (stop.signal.aborted || answered || (streamId !== undefined && lastEventId === undefined)) return;
+      current = undefined;
+      while (current === undefined) {
+        failures++;
+        if (failures > maxFailedResumes) return;
+        if (!broke || failures > 1) await pause(waitMs, stop.signal);
+        if (stop.signal.aborted) return;
+        const accept = { accept: "text/event-stream", ...(lastEventId === undefined ? {} : { "last-event-id": lastEventId }) };
+        const response = await call("GET", accept).catch(() => undefined);
+        if (response?.statusCode === 200) current = response.body;
+        else {
+          await response?.body.dump().catch(() => undefined);
+          if (streamId !== undefined) return;
+        }
+      }
+    }
+  }
+
+  async function listen(): Promise<void> {
+    const response = await call("GET", { accept: "text/event-stream" });
+    if (response.statusCode === 200) return relay(response.body, undefined);
+    await response.body.dump();
+  }
+
+  return {
+    async send(messages, streamId) {
+      if (streamId === undefined) return post(messages, undefined);
+      void post(messages, streamId).catch((error: unknown) => {
+        if (stop.signal.aborted) return;
+        sink.unanswered(streamId, error instanceof UpstreamError ? error.failure : gone);
+      });
+    },
+    listen() {
+      if (listening) return;
+      listening = true;
+      void listen()
+        .catch(() => undefined)
+        .then(() => {
+          listening = false;
+        });
+    },
+    setProtocolVersion(version) {
+      protocolVersion = version;
+    },
+    async end() {
+      if (stop.signal.aborted) return;
+      stop.abort();
+      if (upstreamSession === undefined) return;
+      const goodbye = { method: "DELETE" as const, headers: headers({}), dispatcher: options.dispatcher };
+      await request(url, { ...goodbye, signal: AbortSignal.timeout(goodbyeMs) })
+        .then((response) => response.body.dump())
+        .catch(() => undefined);
+    },
+  };
+}
+
+/** The connection settings of a dispatcher for servers in containers. */
+export const upstreamConnection = { connect: { timeout: connectMs }, pipelining: 1, connections: null } as const;
+
+const gone: Failure = unreachable("The server could not be reached.").failure;
+
+function unreachable(message: string): UpstreamError {
+  return new UpstreamError({ status: 502, error: { code: errorCodes.failed, message, data: { code: "SERVER_NOT_RUNNING" } } });
+}
+
+function asUnreachable(): never {
+  throw unreachable("The server could not be reached.");
+}
+
+function asBatch(messages: Message[]): Buffer {
+  const comma = Buffer.from(",");
+  const pieces = messages.flatMap(({ bytes }, index) => (index === 0 ? [bytes] : [comma, bytes]));
+  return Buffer.concat([Buffer.from("["), ...pieces, Buffer.from("]")]);
+}
+
+function isError(member: { key: string }): boolean {
+  return member.key === "error";
+}
+
+function oneHeader(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}
+
+async function collect(body: Body, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > maxBytes) throw unreachable(`The server sent a message larger than ${maxBytes} bytes.`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Ends early, without an error, when the signal fires. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await setTimeout(ms, undefined, { signal }).catch(() => undefined);
+}

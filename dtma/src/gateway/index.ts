@@ -1,0 +1,292 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { Agent } from "undici";
+import type { AccessEntry } from "../../../shared/dtma-protocol.ts";
+import type { AllowedTools } from "./access.ts";
+import { type Failure, sendJson } from "./client-stream.ts";
+import type { McpCaller, McpGateway, McpGatewayDeps } from "./gateway.ts";
+import { header, headerFault, readBody, refuse, refuseTooLarge, sessionRevisions } from "./http-edge.ts";
+import { createHttpUpstream, upstreamConnection } from "./http-upstream.ts";
+import { errorAnswer, errorCodes, type Message, parseClientBody } from "./json-rpc.ts";
+import { Session } from "./session.ts";
+import { createStdioUpstream } from "./stdio-upstream.ts";
+import { toFailure } from "./upstream.ts";
+import { UsageMeter } from "./usage.ts";
+
+/*
+INVARIANTS
+- A session is in the table from before its process is opened until it has ended; caps also count what is still ending.
+- A session answers only to the caller that made it, on the server it was made for; to anybody else it does not exist.
+- A caller's rights are those of the latest `accessChanged`, also for requests that were on their way when it came.
+- No timer, process or connection outlives `close`.
+*/
+
+const retryAfter = { "retry-after": "5" };
+const tickMs = 1_000;
+
+/** A request between its authentication and its session. */
+type Visit = { connectionId: AccessEntry["connectionId"] | undefined; allowed: AllowedTools; revoked: boolean };
+
+/** Creates the MCP endpoint: Streamable HTTP with sessions in front of stdio and HTTP servers. */
+export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
+  const { limits } = deps;
+  const sessions = new Map<string, Session>();
+  const ending = new Map<Session, Promise<void>>();
+  const openings = new Set<Promise<void>>();
+  const visits = new Set<Visit>();
+  const meter = new UsageMeter(deps.onUsage);
+  let dispatcher: Agent | undefined;
+  let closed: Promise<void> | undefined;
+
+  const timer = setInterval(
+    () => {
+      const now = Date.now();
+      for (const session of sessions.values()) session.tick(now);
+      meter.flush();
+    },
+    Math.max(50, Math.min(tickMs, limits.idleMs / 4)),
+  );
+  timer.unref();
+
+  const countOf = (server: string): number => [...sessions.values()].filter((session) => session.server === server).length;
+
+  function capReached(server: string, connectionId: string | undefined): string | undefined {
+    let ofServer = 0;
+    let ofConnection = 0;
+    for (const session of [...sessions.values(), ...ending.keys()]) {
+      if (session.server === server) ofServer++;
+      if (connectionId !== undefined && session.connectionId === connectionId) ofConnection++;
+    }
+    if (ofServer >= limits.sessionsPerServer) return "This server has as many sessions as it may have.";
+    if (ofConnection >= limits.sessionsPerConnection) return "This connection has as many sessions as it may have.";
+    return undefined;
+  }
+
+  function createSession(server: string, visit: Visit): Session {
+    const { connectionId } = visit;
+    const count = (what: "call" | "error"): void => {
+      if (connectionId !== undefined && !visit.revoked) meter.count(connectionId, what);
+    };
+    const session = new Session({
+      id: randomUUID(),
+      server,
+      connectionId,
+      allowed: visit.allowed,
+      idleMs: limits.idleMs,
+      messageBytes: limits.messageBytes,
+      onCall: () => count("call"),
+      onCallFailed: () => count("error"),
+      onEnd(ended, gone) {
+        sessions.delete(ended.id);
+        ending.set(ended, gone);
+        gone.then(
+          () => ending.delete(ended),
+          (error: unknown) => {
+            ending.delete(ended);
+            deps.onFault?.({ server, error });
+          },
+        );
+        deps.onSessions(server, countOf(server));
+      },
+    });
+    sessions.set(session.id, session);
+    deps.onSessions(server, countOf(server));
+    return session;
+  }
+
+  async function openUpstream(session: Session, initialize: Message): Promise<void> {
+    const late = setTimeout(() => void session.end(silent(limits.answerMs)), limits.answerMs);
+    try {
+      const endpoint = await deps.endpointOf(session.server);
+      if (!session.isOpen) return;
+      if (endpoint.type === "http") {
+        dispatcher ??= new Agent(upstreamConnection);
+        const options = { messageBytes: limits.messageBytes, initializeMs: limits.answerMs, dispatcher };
+        await session.attach(createHttpUpstream(endpoint.url, session, options), initialize);
+      } else await session.attach(createStdioUpstream(await endpoint.open(), session, limits), initialize);
+      await session.initialized;
+    } catch (error) {
+      await session.end(toFailure(error));
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
+  function initialize(response: ServerResponse, server: string, visit: Visit, message: Message): void {
+    const cap = capReached(server, visit.connectionId);
+    if (cap !== undefined) return refuse(response, 503, errorCodes.failed, cap, message.id, retryAfter);
+    const session = createSession(server, visit);
+    session.begin(response, message);
+    const opening = openUpstream(session, message).catch((error: unknown) => deps.onFault?.({ server, error }));
+    openings.add(opening);
+    void opening.then(() => openings.delete(opening));
+  }
+
+  function sessionOf(request: IncomingMessage, server: string, visit: Visit): Session | undefined {
+    const session = sessions.get(header(request, "mcp-session-id") ?? "");
+    return session?.server === server && session.connectionId === visit.connectionId ? session : undefined;
+  }
+
+  /** The session a request is for; undefined when the request has been refused. */
+  function admit(request: IncomingMessage, response: ServerResponse, server: string, visit: Visit): Session | undefined {
+    if (header(request, "mcp-session-id") === undefined) {
+      refuse(response, 400, errorCodes.failed, "The Mcp-Session-Id header is missing.");
+      return undefined;
+    }
+    const session = sessionOf(request, server, visit);
+    if (session === undefined) {
+      refuse(response, 404, errorCodes.sessionNotFound, "This session does not exist, or not any more.");
+      return undefined;
+    }
+    const version = header(request, "mcp-protocol-version");
+    if (version === undefined || version === session.protocolVersion || sessionRevisions.has(version)) return session;
+    refuse(response, 400, errorCodes.failed, `The protocol version ${version.slice(0, 32)} is not the one of this session.`);
+    return undefined;
+  }
+
+  async function post(request: IncomingMessage, response: ServerResponse, server: string, visit: Visit): Promise<void> {
+    const bytes = await readBody(request, limits.messageBytes);
+    if (bytes === "aborted") return;
+    if (bytes === "too-large") return refuseTooLarge(response, limits.messageBytes);
+    const body = parseClientBody(bytes);
+    if ("error" in body) return sendJson(response, 400, errorAnswer(undefined, body.error));
+    if (visit.revoked) return refuseRevoked(response);
+    if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
+    const [first] = body.messages;
+    const initializes = body.messages.some((message) => message.method === "initialize");
+    if (initializes && header(request, "mcp-session-id") === undefined) {
+      if (first?.kind === "request" && !body.batch) return initialize(response, server, visit, first);
+      return refuse(response, 400, errorCodes.invalidRequest, "initialize must be a request by itself.");
+    }
+    const session = admit(request, response, server, visit);
+    if (session === undefined) return;
+    if (initializes || session.protocolVersion === undefined) {
+      return refuse(
+        response,
+        400,
+        errorCodes.invalidRequest,
+        "A session is initialized once, before anything else.",
+        first?.id,
+      );
+    }
+    if (body.batch && session.protocolVersion > "2025-03-26") {
+      return refuse(response, 400, errorCodes.invalidRequest, "This revision of the protocol has no batches.");
+    }
+    await session.post(response, body.messages, body.batch);
+  }
+
+  async function serve(request: IncomingMessage, response: ServerResponse, server: string, visit: Visit): Promise<void> {
+    const fault = headerFault(request);
+    if (fault !== undefined) return refuse(response, fault.status, errorCodes.invalidRequest, fault.message);
+    if (closed !== undefined) return refuse(response, 503, errorCodes.failed, "The DTMA is going down.", undefined, retryAfter);
+    if (request.method === "POST") return post(request, response, server, visit);
+    if (request.method !== "GET" && request.method !== "DELETE") {
+      return refuse(response, 405, errorCodes.invalidRequest, "Use POST, GET or DELETE.", undefined, {
+        allow: "POST, GET, DELETE",
+      });
+    }
+    const session = admit(request, response, server, visit);
+    if (session === undefined) return;
+    if (request.method === "GET") return session.listen(response, header(request, "last-event-id"));
+    await session.end({ status: 404, error: { code: errorCodes.sessionNotFound, message: "The client ended the session." } });
+    response.writeHead(204).end();
+  }
+
+  /** Ends all of them and waits for their processes; rejects when one could not be ended. */
+  async function endAll(those: Session[], failure: Failure): Promise<void> {
+    const results = await Promise.allSettled(those.map((session) => session.end(failure)));
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+
+  async function closeAll(): Promise<void> {
+    clearInterval(timer);
+    const stillEnding = [...ending.values()];
+    try {
+      await endAll([...sessions.values()], closing("The DTMA is going down."));
+      await Promise.all([...stillEnding, ...openings]);
+    } finally {
+      meter.flush();
+      await dispatcher?.destroy();
+    }
+  }
+
+  return {
+    async handle(request, response, server, caller) {
+      response.on("error", () => undefined);
+      const visit = toVisit(caller);
+      visits.add(visit);
+      try {
+        await serve(request, response, server, visit);
+      } catch (error) {
+        const failure = toFailure(error);
+        sendJson(response, failure.status, errorAnswer(undefined, failure.error), failure.headers);
+      } finally {
+        visits.delete(visit);
+      }
+    },
+
+    async accessChanged(connectionId, entry) {
+      const allowed = entry === undefined ? new Set<string>() : toAllowed(entry);
+      for (const visit of visits) {
+        if (visit.connectionId !== connectionId) continue;
+        visit.allowed = allowed;
+        visit.revoked ||= entry === undefined;
+      }
+      const those = [...sessions.values()].filter((session) => session.connectionId === connectionId);
+      if (entry !== undefined) {
+        for (const session of those) session.setAllowed(allowed);
+        return;
+      }
+      meter.forget(connectionId);
+      await endAll(those, revoked);
+    },
+
+    async closeServer(server) {
+      const stillEnding = [...ending].filter(([session]) => session.server === server).map(([, gone]) => gone);
+      await endAll(
+        [...sessions.values()].filter((session) => session.server === server),
+        closing("The server is being stopped."),
+      );
+      await Promise.all(stillEnding);
+    },
+
+    sessionCount: countOf,
+    usage: () => meter.all(),
+
+    close() {
+      closed ??= closeAll();
+      return closed;
+    },
+  };
+}
+
+const revoked: Failure = {
+  status: 200,
+  error: {
+    code: errorCodes.failed,
+    message: "The toolbox does not accept this connection any more.",
+    data: { code: "CONNECTION_REVOKED" },
+  },
+};
+
+function closing(message: string): Failure {
+  return { status: 200, error: { code: errorCodes.failed, message, data: { code: "SERVER_NOT_RUNNING" } } };
+}
+
+function silent(answerMs: number): Failure {
+  const message = `The server did not answer initialize within ${Math.round(answerMs / 1_000)} s.`;
+  return { status: 200, error: { code: errorCodes.failed, message, data: { code: "SERVER_SILENT" } } };
+}
+
+function refuseRevoked(response: ServerResponse): void {
+  sendJson(response, 401, errorAnswer(undefined, revoked.error));
+}
+
+function toAllowed(entry: AccessEntry): AllowedTools {
+  return entry.allowedTools === null ? null : new Set(entry.allowedTools);
+}
+
+function toVisit(caller: McpCaller): Visit {
+  if (caller.type === "toolbox") return { connectionId: undefined, allowed: null, revoked: false };
+  return { connectionId: caller.entry.connectionId, allowed: toAllowed(caller.entry), revoked: false };
+}
