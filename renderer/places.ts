@@ -20,4 +20,5 @@ export const places = {
   settings: "/settings",
   agents: "/agents",
   agent: (id: string) => `/agents/${id}`,
+  connection: (agentId: string, id: string) => `/agents/${agentId}/connections/${id}`,
 } as const;
