@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Entities } from "../../../shared/contract/state.ts";
+import type { ToolboxId } from "../../../shared/model/ids.ts";
+import { rows } from "../../../test/fixtures/rows.ts";
 import { openStore, type Store } from "./index.ts";
 
 let folder: string;
@@ -19,71 +20,9 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-function agent(name: string): Entities["agents"] {
-  return { id: randomUUID() as Entities["agents"]["id"], name, description: "", createdAt: 1 };
-}
-
-function toolbox(name: string): Entities["toolboxes"] {
-  return {
-    id: randomUUID() as Entities["toolboxes"]["id"],
-    name,
-    kind: "host",
-    url: "https://192.0.2.1:30000",
-    fingerprint: null,
-    serversOnQuit: "keep",
-    link: { state: "unknown" },
-    confirmedAt: null,
-    docker: null,
-    dtmaVersion: null,
-    hostname: null,
-    platform: null,
-    hardeningGaps: [],
-    load: null,
-    createdAt: 1,
-  };
-}
-
-function server(toolboxId: Entities["toolboxes"]["id"], name: string): Entities["servers"] {
-  return {
-    id: randomUUID() as Entities["servers"]["id"],
-    toolboxId,
-    templateId: null,
-    spec: {
-      name,
-      source: { type: "oci", image: "example/echo:1" },
-      transport: { type: "stdio" },
-      arguments: [],
-      environment: {},
-      secrets: [],
-      permissions: { network: "open", readOnlyRoot: true, volumes: [], memoryBytes: 2 ** 29, cpus: 1, pids: 64 },
-    },
-    desired: "running",
-    observed: { state: "never" },
-    tools: null,
-    load: null,
-    activeOperationId: null,
-    lastError: null,
-    createdAt: 1,
-  };
-}
-
-function connection(agentId: Entities["agents"]["id"], serverId: Entities["servers"]["id"]): Entities["connections"] {
-  return {
-    id: randomUUID() as Entities["connections"]["id"],
-    agentId,
-    serverId,
-    allowedTools: null,
-    delivery: "pending",
-    calls: 0,
-    errors: 0,
-    lastUsedAt: null,
-    createdAt: 1,
-  };
-}
-
 describe("the store", () => {
   it("gives back what was written, after it was closed and opened again", () => {
-    const written = agent("Researcher");
+    const written = rows.agent({ name: "Researcher" });
     store.write((tx) => tx.put("agents", written));
     store.close();
     store = openStore(folder);
@@ -93,7 +32,7 @@ describe("the store", () => {
   it("undoes the whole transaction when a part of it fails", () => {
     expect(() =>
       store.write((tx) => {
-        tx.put("agents", agent("Kept back"));
+        tx.put("agents", rows.agent({ name: "Kept back" }));
         throw new Error("no");
       }),
     ).toThrow("no");
@@ -101,7 +40,7 @@ describe("the store", () => {
   });
 
   it("refuses a row that does not match its schema", () => {
-    expect(() => store.write((tx) => tx.put("agents", { ...agent(" "), name: "" }))).toThrow();
+    expect(() => store.write((tx) => tx.put("agents", { ...rows.agent({ name: " " }), name: "" }))).toThrow();
   });
 
   it("refuses a second opener with a sentence that names the folder", () => {
@@ -124,25 +63,25 @@ describe("the store", () => {
   });
 
   it("refuses two servers of one name on a toolbox, and a second link between the same two", () => {
-    const box = toolbox("box");
-    const one = server(box.id, "echo");
-    const user = agent("a");
+    const box = rows.toolbox({ name: "box" });
+    const one = rows.server(box.id);
+    const user = rows.agent({ name: "a" });
     store.write((tx) => {
       tx.put("toolboxes", box);
       tx.put("servers", one);
       tx.put("agents", user);
-      tx.put("connections", connection(user.id, one.id));
+      tx.put("connections", rows.connection(user.id, one.id));
     });
-    expect(() => store.write((tx) => tx.put("servers", server(box.id, "echo")))).toThrow(
+    expect(() => store.write((tx) => tx.put("servers", rows.server(box.id)))).toThrow(
       expect.objectContaining({ code: "ALREADY_EXISTS" }),
     );
-    expect(() => store.write((tx) => tx.put("connections", connection(user.id, one.id)))).toThrow(
+    expect(() => store.write((tx) => tx.put("connections", rows.connection(user.id, one.id)))).toThrow(
       expect.objectContaining({ code: "ALREADY_EXISTS" }),
     );
   });
 
   it("says NOT_FOUND when a row's parent is gone", () => {
-    expect(() => store.write((tx) => tx.put("servers", server(randomUUID() as Entities["toolboxes"]["id"], "echo")))).toThrow(
+    expect(() => store.write((tx) => tx.put("servers", rows.server(randomUUID() as ToolboxId)))).toThrow(
       expect.objectContaining({ code: "NOT_FOUND" }),
     );
   });
@@ -150,7 +89,7 @@ describe("the store", () => {
 
 describe("the change feed", () => {
   it("tells the newest row of each change once, in the order of the last changes", () => {
-    const [first, second] = [agent("first"), agent("second")];
+    const [first, second] = [rows.agent({ name: "first" }), rows.agent({ name: "second" })];
     const start = store.snapshot().cursor;
     store.write((tx) => {
       tx.put("agents", first);
@@ -163,10 +102,10 @@ describe("the change feed", () => {
   });
 
   it("tells of rows that a cascade deleted", () => {
-    const box = toolbox("box");
-    const one = server(box.id, "echo");
-    const user = agent("a");
-    const link = connection(user.id, one.id);
+    const box = rows.toolbox({ name: "box" });
+    const one = rows.server(box.id);
+    const user = rows.agent({ name: "a" });
+    const link = rows.connection(user.id, one.id);
     store.write((tx) => {
       tx.put("toolboxes", box);
       tx.put("servers", one);
@@ -190,7 +129,7 @@ describe("the change feed", () => {
   });
 
   it("stays silent when a write changes nothing", async () => {
-    const row = agent("same");
+    const row = rows.agent({ name: "same" });
     store.write((tx) => tx.put("agents", row));
     const cursor = store.snapshot().cursor;
     store.write((tx) => tx.put("agents", row));
@@ -209,8 +148,8 @@ describe("the change feed", () => {
     const stop = store.onChange(() => {
       calls += 1;
     });
-    store.write((tx) => tx.put("agents", agent("a")));
-    store.write((tx) => tx.put("agents", agent("b")));
+    store.write((tx) => tx.put("agents", rows.agent({ name: "a" })));
+    store.write((tx) => tx.put("agents", rows.agent({ name: "b" })));
     expect(calls).toBe(0);
     await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
     expect(calls).toBe(1);

@@ -1,0 +1,26 @@
+import { createHash } from "node:crypto";
+import { expect, it } from "vitest";
+import { z } from "zod";
+import * as protocol from "./dtma-protocol.ts";
+
+/**
+ * What each published version of the protocol looks like. A change of a schema needs a new `dtmaProtocolVersion` and a
+ * new line here; a line that is there is never changed once a DTMA with that version has been released.
+ */
+const published: Readonly<Record<number, string>> = {
+  1: "89d6a8922863ad7ec559d87147be5eb8e67c9f1d04f74b488d28df4c12f2174a",
+};
+
+it("keeps the protocol as it was published, or has a new version", () => {
+  const schemas = Object.entries<unknown>(protocol)
+    .filter((entry): entry is [string, z.ZodType] => entry[1] instanceof z.ZodType)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, schema]) => [
+      name,
+      z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }),
+      z.toJSONSchema(schema, { io: "output", unrepresentable: "any" }),
+    ]);
+  expect(schemas.length).toBeGreaterThan(10);
+  const hash = createHash("sha256").update(JSON.stringify(schemas)).digest("hex");
+  expect(hash, `version ${protocol.dtmaProtocolVersion} of the protocol`).toBe(published[protocol.dtmaProtocolVersion]);
+});
