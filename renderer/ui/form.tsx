@@ -9,6 +9,7 @@ import {
   useId,
   useState,
 } from "react";
+import { join } from "./join.ts";
 
 /*
 INVARIANTS
@@ -62,6 +63,8 @@ type FieldProps = {
   /** Shown below the control and announced; marks the control as invalid. */
   error?: string | undefined;
   isRequired?: boolean;
+  /** The label is there for those who cannot see where the control stands. */
+  isLabelHidden?: boolean;
   /** Stands at the right end of the label's line, e.g. a small button. */
   aside?: ReactNode;
   children: ReactNode;
@@ -69,7 +72,16 @@ type FieldProps = {
 };
 
 /** One labelled control with its hint and its error. Give it exactly one control of this file as a child. */
-export function Field({ label, hint, error, isRequired = false, aside, children, className }: FieldProps) {
+export function Field({
+  label,
+  hint,
+  error,
+  isRequired = false,
+  isLabelHidden = false,
+  aside,
+  children,
+  className,
+}: FieldProps) {
   const id = useId();
   const hintId = hint === undefined || hint === null || hint === "" ? undefined : `${id}-hint`;
   const errorId = error === undefined ? undefined : `${id}-error`;
@@ -82,7 +94,7 @@ export function Field({ label, hint, error, isRequired = false, aside, children,
   };
   return (
     <div className={join("flex min-w-0 flex-col gap-1.5", className)} data-invalid={link.isInvalid || undefined}>
-      <div className="flex min-h-5 items-baseline justify-between gap-3">
+      <div className={join("flex min-h-5 items-baseline justify-between gap-3", isLabelHidden && "sr-only")}>
         <label id={link.labelId} htmlFor={link.controlId} className="font-medium text-ink text-sm">
           {label}
           {isRequired && <RequiredMark />}
@@ -104,7 +116,7 @@ export function Field({ label, hint, error, isRequired = false, aside, children,
   );
 }
 
-type FieldGroupProps = Omit<FieldProps, "className"> & { className?: string };
+type FieldGroupProps = Omit<FieldProps, "isLabelHidden">;
 
 /** Several controls under one legend, for what has no single control: radios, lists, nested objects. */
 export function FieldGroup({ label, hint, error, isRequired = false, aside, children, className }: FieldGroupProps) {
@@ -311,14 +323,14 @@ export function Select<Value extends string>({
       </BaseSelect.Trigger>
       <BaseSelect.Portal>
         <BaseSelect.Positioner sideOffset={4} alignItemWithTrigger={false} className="z-50 outline-none">
-          <BaseSelect.Popup className="max-h-[min(20rem,var(--available-height))] min-w-(--anchor-width) max-w-96 overflow-y-auto rounded-lg border border-line bg-raised p-1 text-ink text-sm shadow-lg outline-none">
+          <BaseSelect.Popup className="popup max-h-[min(20rem,var(--available-height))] min-w-(--anchor-width) max-w-96 overflow-y-auto p-1 text-sm">
             <BaseSelect.List>
               {choices.map((choice) => (
                 <BaseSelect.Item
                   key={choice.value}
                   value={choice.value}
                   disabled={choice.isDisabled ?? false}
-                  className="flex cursor-default select-none items-start gap-2 rounded-md py-1.5 pr-3 pl-2 outline-none data-disabled:opacity-50 data-highlighted:bg-hover"
+                  className="popup-item items-start py-1.5"
                 >
                   <span className="grid h-5 w-4 shrink-0 place-items-center">
                     <BaseSelect.ItemIndicator>
@@ -491,8 +503,4 @@ function Beside({ control, label, detail, isDisabled, className }: BesideProps) 
       </span>
     </label>
   );
-}
-
-function join(...classes: (string | false | undefined)[]): string {
-  return classes.filter(Boolean).join(" ");
 }

@@ -41,12 +41,10 @@ const { sample } = fc.letrec<{ sample: Sample; list: Sample; object: Sample; map
       tie("either"),
       tie("shared"),
     ),
-    list: fc
-      .record({ item: tie("sample"), length: fc.nat(3) })
-      .map(({ item, length }) => ({
-        schema: { type: "array", items: item.schema },
-        value: Array.from({ length }, () => item.value),
-      })),
+    list: fc.record({ item: tie("sample"), length: fc.nat(3) }).map(({ item, length }) => ({
+      schema: { type: "array", items: item.schema },
+      value: Array.from({ length }, () => item.value),
+    })),
     object: fc
       .uniqueArray(fc.record({ name: word, member: tie("sample"), isRequired: fc.boolean(), isGiven: fc.boolean() }), {
         selector: (entry) => entry.name,
