@@ -41,6 +41,9 @@ const debianPackages = [
   "procps",
 ];
 
+// biome-ignore lint/suspicious/noTemplateCurlyInString: the placeholders are those of dpkg-query.
+const dpkgFormat = "${Package} ${db:Status-Status}\\n";
+
 /** Never rejects for a part that is missing; says what it does on standard error. */
 export async function prepareMachine(): Promise<Machine> {
   await installPackages();
@@ -85,7 +88,7 @@ export async function prepareMachine(): Promise<Machine> {
 
 async function installPackages(): Promise<void> {
   if (process.platform !== "linux" || process.getuid?.() !== 0 || !existsSync("/etc/debian_version")) return;
-  const { output } = await runProgram("dpkg-query", ["-W", "-f", "${Package} ${db:Status-Status}\\n", ...debianPackages]);
+  const { output } = await runProgram("dpkg-query", ["-W", "-f", dpkgFormat, ...debianPackages]);
   const installed = new Set(output.split("\n").flatMap((line) => (line.endsWith(" installed") ? [line.split(" ")[0]] : [])));
   const wanted = debianPackages.filter((name) => !installed.has(name));
   if (wanted.length === 0) return;

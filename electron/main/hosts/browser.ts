@@ -65,16 +65,17 @@ export async function serveBrowser(
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const safe = request.method === "GET" || request.method === "HEAD";
-    const { pathname, searchParams } = new URL(request.url ?? "/", origin);
+    const url = URL.parse(request.url ?? "/", origin);
     const refused = refusal(request, !safe);
-    if (refused !== 403 && request.method === "GET" && pathname === "/open") {
-      open(request, response, searchParams.get("token") ?? "");
+    if (refused !== 403 && request.method === "GET" && url?.pathname === "/open") {
+      open(request, response, url.searchParams.get("token") ?? "");
       return;
     }
-    if (refused !== undefined || !safe) {
-      sendText(response, refused ?? 405);
+    if (refused !== undefined || !safe || url === null) {
+      sendText(response, refused ?? (safe ? 400 : 405));
       return;
     }
+    const { pathname } = url;
     const file = await files.read(pathname);
     response.writeHead(file.status, { ...file.headers, "content-length": file.body.length });
     response.end(request.method === "HEAD" ? undefined : file.body);
@@ -100,7 +101,7 @@ export async function serveBrowser(
   }
 
   function obstacle(request: IncomingMessage): 404 | 503 | undefined {
-    if (new URL(request.url ?? "/", origin).pathname !== "/rpc") return 404;
+    if (URL.parse(request.url ?? "/", origin)?.pathname !== "/rpc") return 404;
     return sockets.clients.size >= maxWindows ? 503 : undefined;
   }
 
@@ -187,6 +188,7 @@ function readCookie(header: string | undefined, name: string): string | undefine
 }
 
 const statusTexts: Readonly<Record<number, string>> = {
+  400: "Bad request",
   401: `${errorCatalogue.UNAUTHORIZED.sentence} ${errorCatalogue.UNAUTHORIZED.nextStep}`,
   403: "Forbidden",
   404: "Not found",
