@@ -20,7 +20,7 @@ export const zones: readonly Zone[] = [
     files: /^renderer\/ui\//,
     may: [...windowParts, "@base-ui/react", "@tanstack/react-virtual", "uplot"],
   },
-  { name: "renderer/words", files: /^renderer\/(text|format)\.tsx?$/, may: ["shared"] },
+  { name: "renderer/words", files: /^renderer\/(text|format|places)\.tsx?$/, may: ["shared"] },
   {
     name: "renderer/api",
     files: /^renderer\/api\.ts$/,
