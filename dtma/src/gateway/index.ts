@@ -65,7 +65,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   function createSession(server: string, visit: Visit): Session {
     const { connectionId } = visit;
     const count = (what: "call" | "error"): void => {
-      if (connectionId !== undefined && !visit.revoked) meter.count(connectionId, what);
+      if (connectionId !== undefined) meter.count(connectionId, what);
     };
     const session = new Session({
       id: randomUUID(),
@@ -115,6 +115,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   function initialize(response: ServerResponse, server: string, visit: Visit, message: Message): void {
     const cap = capReached(server, visit.connectionId);
     if (cap !== undefined) return refuse(response, 503, errorCodes.failed, cap, message.id, retryAfter);
+    if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
     const session = createSession(server, visit);
     session.begin(response, message);
     const opening = openUpstream(session, message).catch((error: unknown) => deps.onFault?.({ server, error }));
@@ -151,7 +152,6 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     const body = parseClientBody(bytes);
     if ("error" in body) return sendJson(response, 400, errorAnswer(undefined, body.error));
     if (visit.revoked) return refuseRevoked(response);
-    if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
     const [first] = body.messages;
     const initializes = body.messages.some((message) => message.method === "initialize");
     if (initializes && header(request, "mcp-session-id") === undefined) {
@@ -172,6 +172,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     if (body.batch && session.protocolVersion > "2025-03-26") {
       return refuse(response, 400, errorCodes.invalidRequest, "This revision of the protocol has no batches.");
     }
+    if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
     await session.post(response, body.messages, body.batch);
   }
 
@@ -237,8 +238,9 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
         for (const session of those) session.setAllowed(allowed);
         return;
       }
+      const ended = endAll(those, revoked);
       meter.forget(connectionId);
-      await endAll(those, revoked);
+      await ended;
     },
 
     async closeServer(server) {
