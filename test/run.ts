@@ -34,6 +34,9 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 const outcomes: Outcome[] = [];
 try {
   await runChecks();
+} catch (error) {
+  say(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  outcomes.push({ passed: 0, failed: 1, skipped: [] });
 } finally {
   await machine?.close();
 }

@@ -151,24 +151,39 @@ async function end(child: ChildProcess | undefined): Promise<void> {
   clearTimeout(deadline);
 }
 
+/**
+ * `$0` data folder, `$1` runtime folder, then the command. The keyring's folders are its own: the tests keep the
+ * environment they would have without it. It stays in the foreground, so that it can be ended by its process id.
+ */
+const keyringScript = `
+  XDG_DATA_HOME="$0" XDG_RUNTIME_DIR="$1" gnome-keyring-daemon --foreground --unlock --components=secrets \\
+    < <(printf tests) >/dev/null 2>&1 &
+  keyring=$!
+  trap 'kill "$keyring" 2>/dev/null; wait "$keyring"' EXIT
+  for attempt in {1..100}; do
+    dbus-send --session --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.NameHasOwner \\
+      string:org.freedesktop.secrets 2>/dev/null | grep -q 'boolean true' && break
+    kill -0 "$keyring" 2>/dev/null || exit 97
+    sleep 0.1
+  done
+  shift 1
+  "$@"`;
+
 /** On Linux a D-Bus session of our own with an unlocked keyring in `folder`; elsewhere the system's own keychain. */
 async function prepareKeychain(folder: string): Promise<Machine["inSession"] | undefined> {
   if (process.platform !== "linux") return (command) => command;
-  const programs = ["dbus-run-session", "gnome-keyring-daemon"].map(findProgram);
+  const programs = ["dbus-run-session", "dbus-send", "gnome-keyring-daemon"].map(findProgram);
   if (programs.includes(undefined)) return undefined;
   const data = join(folder, "keyring");
   const runtime = join(folder, "runtime");
   await mkdir(data, { mode: 0o700 });
   await mkdir(runtime, { mode: 0o700 });
-  // The keyring's folders are its own: the tests keep the environment they would have without it.
-  const unlock = 'printf tests | XDG_DATA_HOME="$0" XDG_RUNTIME_DIR="$1" gnome-keyring-daemon --unlock --components=secrets';
-  const script = `${unlock} >/dev/null 2>&1 || exit 97; shift 1; exec "$@"`;
   const inSession: Machine["inSession"] = (command) => [
     "dbus-run-session",
     "--",
     "bash",
     "-c",
-    script,
+    keyringScript,
     data,
     runtime,
     ...command,

@@ -92,6 +92,7 @@ export function openElectronHost(
   async function createWindow(): Promise<void> {
     const created = new BrowserWindow({
       title: app.name,
+      icon: join(settings.appRoot, "resources", "icons", "icon.png"),
       width: 1280,
       height: 840,
       minWidth: 880,
