@@ -40,8 +40,8 @@ export type ElectronHost = {
 const scheme = "app";
 const windowOrigin = `${scheme}://control-centre`;
 const portChannel = "dtma:rpc-port";
-/** `--surface` of renderer/styles.css, light and dark, so that nothing flashes before the page is painted. */
-const backgrounds = { light: "#ffffff", dark: "#111113" } as const;
+/** `--canvas` of renderer/styles.css, light and dark, so that nothing flashes before the page is painted. */
+const backgrounds = { light: "#f6f6f8", dark: "#0e0f11" } as const;
 
 /** Must be called before Electron is ready: a scheme gets its rights only then. */
 export function registerWindowScheme(): void {
