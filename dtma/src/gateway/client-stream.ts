@@ -91,9 +91,11 @@ export class ClientStream {
   deliver(message: Buffer, answered?: string): Promise<void> | undefined {
     if (answered !== undefined) this.waiting.delete(answered);
     const last = this.kind === "post" && this.waiting.size === 0;
+    const response = this.#response;
     if (!this.#started && last && this.#jsonPossible) {
-      if (this.#response !== undefined) sendJson(this.#response, 200, message, this.headers);
-      return this.#finish();
+      if (response !== undefined) sendJson(response, 200, message, this.headers);
+      this.#finish();
+      return response && takenUp(response);
     }
     this.startEvents(false);
     if (this.#started) {
@@ -102,8 +104,9 @@ export class ClientStream {
       this.#write(eventPieces(`${this.id}.${this.#sequence}`, message));
     }
     if (!last) return this.#saturation;
-    this.#response?.end();
-    return this.#finish();
+    response?.end();
+    this.#finish();
+    return response && takenUp(response);
   }
 
   /** Answers every request that waits with the failure. */
@@ -133,11 +136,11 @@ export class ClientStream {
   }
 
   /** Keeps proxies from cutting a quiet stream, and cuts one whose client has stopped reading. */
-  tick(now: number, limits: { keepAliveMs: number; stallMs: number }): void {
+  tick(now: number): void {
     const response = this.#response;
     if (response === undefined || !this.#started) return;
-    if (this.#saturatedSince !== undefined && now - this.#saturatedSince > limits.stallMs) response.destroy();
-    else if (now - this.#writtenAt > limits.keepAliveMs) this.#write([keepAlive]);
+    if (this.#saturatedSince !== undefined && now - this.#saturatedSince > stallMs) response.destroy();
+    else if (now - this.#writtenAt > keepAliveMs) this.#write([keepAlive]);
   }
 
   /** Ends the connection without a word. */
@@ -181,12 +184,30 @@ export class ClientStream {
     });
   }
 
-  #finish(): undefined {
+  #finish(): void {
     this.done = true;
     this.#response = undefined;
     this.#onDetached(this);
-    return undefined;
   }
 }
 
+/** A promise while the client has much of an ended answer still to read; one that stops reading is cut off. */
+function takenUp(response: ServerResponse): Promise<void> | undefined {
+  if (response.destroyed || response.writableLength < unreadBytes) return undefined;
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => response.destroy(), stallMs).unref();
+    const settle = (): void => {
+      clearTimeout(timer);
+      response.off("finish", settle);
+      response.off("close", settle);
+      resolve();
+    };
+    response.once("finish", settle);
+    response.once("close", settle);
+  });
+}
+
+const unreadBytes = 262_144;
+const keepAliveMs = 15_000;
+const stallMs = 30_000;
 const keepAlive = Buffer.from(": keep-alive\n\n");

@@ -19,6 +19,8 @@ const answerHeadersMs = 3_600_000;
 const goodbyeMs = 5_000;
 const retryMs = { least: 100, normal: 1_000, most: 30_000 };
 const maxFailedResumes = 3;
+/** No stream of a client has this number: what comes with it belongs to none of its requests. */
+const standaloneStream = 0;
 
 type Body = Dispatcher.ResponseData["body"];
 
@@ -117,7 +119,7 @@ export function createHttpUpstream(
             failures = 0;
             const bytes = withoutNewlines(event.data);
             answered ||= streamId !== undefined && readMessage(bytes)?.kind === "response";
-            await sink.message(bytes, streamId);
+            await sink.message(bytes, streamId ?? standaloneStream);
           }
         }
       } catch (error) {

@@ -48,7 +48,6 @@ const pendingMessages = 256;
 const cancelGraceMs = 1_000;
 /** A POST without an answer becomes an event stream after this long, so that nobody on the way gives up on it. */
 const startEventsAfterMs = 1_000;
-const streamLimits = { keepAliveMs: 15_000, stallMs: 30_000 };
 
 /** What a server says about itself as a whole, so it never belongs to the request that happens to be open. */
 const standaloneMethods = new Set([
@@ -222,7 +221,7 @@ export class Session implements UpstreamSink {
       if (!stream.live) continue;
       live = true;
       if (this.protocolVersion !== undefined && now - stream.openedAt > startEventsAfterMs) stream.startEvents(this.#primes());
-      stream.tick(now, streamLimits);
+      stream.tick(now);
     }
     for (const [id, request] of this.#open) {
       if (request.cancelledAt !== undefined && now - request.cancelledAt > cancelGraceMs) {

@@ -42,8 +42,8 @@ export function createStdioUpstream(process: ServerProcess, sink: UpstreamSink, 
   let isGone = false;
   let saturations = 0;
 
-  const fail = (message: string): UpstreamError =>
-    new UpstreamError({ status: 200, error: { code: errorCodes.failed, message, data: { code: "SERVER_EXITED" } } });
+  const fail = (message: string, status = 200): UpstreamError =>
+    new UpstreamError({ status, error: { code: errorCodes.failed, message, data: { code: "SERVER_EXITED" } } });
 
   const gone = (message: string): void => {
     if (isGone) return;
@@ -96,7 +96,7 @@ export function createStdioUpstream(process: ServerProcess, sink: UpstreamSink, 
 
   return {
     async send(messages: Message[]) {
-      if (isGone || !stdin.writable) throw fail("The server's process has ended.");
+      if (isGone || !stdin.writable) throw fail("The server's process has ended.", 404);
       for (const { bytes } of messages) {
         if (bytes.length <= inlineBytes) stdin.write(Buffer.concat([bytes, lineFeed]));
         else {
