@@ -1,0 +1,84 @@
+import type { IncomingMessage } from "node:http";
+import { isIP } from "node:net";
+import { AppError } from "../../../shared/errors.ts";
+import { isToken } from "../data-folder.ts";
+
+/*
+INVARIANTS
+- A browser cannot be made to call a DTMA: a request whose Host is a name that nobody gave this host (DNS rebinding), or
+  whose Origin is another place, is refused before its token is looked at.
+- Failures are counted by address and slowed down; a right token always passes, so that nobody can lock an admin out.
+  Tokens have at least 16 characters, which no number of allowed guesses exhausts.
+*/
+
+const windowMs = 60_000;
+const failuresInWindow = 10;
+const maxAddresses = 10_000;
+
+export interface Guard {
+  /** FORBIDDEN for a request that a foreign page could have made. */
+  checkPlace(request: IncomingMessage): void;
+  /** The bearer token, or undefined. */
+  bearer(request: IncomingMessage): string | undefined;
+  isToolboxToken(token: string): boolean;
+  /** What to throw for a missing or wrong token: TOOLBOX_REFUSED, or LIMIT_REACHED after too many of them. */
+  refusal(request: IncomingMessage): AppError;
+}
+
+type GuardOptions = { tokenHash: string; allowedHosts: readonly string[]; now?: () => number };
+
+export function createGuard({ tokenHash, allowedHosts, now = Date.now }: GuardOptions): Guard {
+  const failures = new Map<string, { since: number; count: number }>();
+  const names = new Set(["localhost", ...allowedHosts]);
+
+  const isKnownHost = (host: string) => {
+    const name = hostName(host);
+    return name !== undefined && (isIP(name) !== 0 || names.has(name));
+  };
+
+  return {
+    checkPlace({ headers }) {
+      if (headers.host === undefined || !isKnownHost(headers.host)) {
+        throw new AppError("FORBIDDEN", { message: "This DTMA is not known by the name it was called by." });
+      }
+      if (headers.origin !== undefined && originHost(headers.origin) !== headers.host.toLowerCase()) {
+        throw new AppError("FORBIDDEN", { message: "Requests of web pages are not answered." });
+      }
+    },
+    bearer({ headers }) {
+      return /^Bearer +(\S+)$/i.exec(headers.authorization ?? "")?.[1];
+    },
+    isToolboxToken: (token) => isToken(token, tokenHash),
+    refusal({ socket }) {
+      const address = socket.remoteAddress ?? "";
+      const entry = failures.get(address);
+      const time = now();
+      const current = entry === undefined || time - entry.since > windowMs ? { since: time, count: 0 } : entry;
+      current.count += 1;
+      // An attacker with many addresses pushes out the oldest counts, never the process's memory.
+      if (!failures.has(address) && failures.size >= maxAddresses) failures.delete(failures.keys().next().value ?? "");
+      failures.set(address, current);
+      if (current.count > failuresInWindow) {
+        return new AppError("LIMIT_REACHED", { message: "Too many requests with a wrong token came from this address." });
+      }
+      return new AppError("TOOLBOX_REFUSED");
+    },
+  };
+}
+
+/** The host of a Host header without its port and brackets. */
+function hostName(host: string): string | undefined {
+  try {
+    return new URL(`http://${host}`).hostname.replace(/^\[|\]$/g, "").toLowerCase();
+  } catch {
+    return undefined;
+  }
+}
+
+function originHost(origin: string): string | undefined {
+  try {
+    return new URL(origin).host.toLowerCase();
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,81 @@
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { existsSync } from "node:fs";
+import { chmod, mkdir, readFile, realpath, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { SettingsError } from "./settings.ts";
+
+/*
+INVARIANTS
+- Only the DTMA's own user can enter the folder (0700), and only one DTMA at a time works in it. The lock is SQLite's file
+  lock on an otherwise empty file: the operating system gives it up with the process, however that ends.
+- The toolbox's token is never in it, only its SHA-256.
+*/
+
+export type DataFolder = {
+  path: string;
+  /** Reads a file of ours; undefined when there is none. */
+  read(name: string): Promise<string | undefined>;
+  /** Replaces a file of ours as a whole, readable by us only. */
+  write(name: string, content: string): Promise<void>;
+  close(): void;
+};
+
+/** Makes and locks the folder. SettingsError when it cannot be used or another DTMA works in it. */
+export async function openDataFolder(folder: string): Promise<DataFolder> {
+  let path: string;
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await chmod(folder, 0o700);
+    path = await realpath(folder);
+  } catch (error) {
+    throw new SettingsError(`The data folder ${folder} cannot be used: ${(error as Error).message}.`);
+  }
+  const lock = lockFolder(path);
+  return {
+    path,
+    async read(name) {
+      const file = join(path, name);
+      return existsSync(file) ? await readFile(file, "utf8") : undefined;
+    },
+    async write(name, content) {
+      const temporary = join(path, `${name}.${randomBytes(6).toString("hex")}.tmp`);
+      await writeFile(temporary, content, { mode: 0o600, flush: true });
+      await rename(temporary, join(path, name));
+    },
+    close: () => lock.close(),
+  };
+}
+
+function lockFolder(path: string): DatabaseSync {
+  try {
+    const lock = new DatabaseSync(join(path, "lock"));
+    lock.exec("BEGIN EXCLUSIVE");
+    return lock;
+  } catch (error) {
+    if (!(error as Error).message.includes("locked")) throw error;
+    throw new SettingsError(`Another DTMA is at work in the data folder ${path}. Stop it, or give this one another --data.`);
+  }
+}
+
+/** Compares in constant time: both sides are hashes of equal length. */
+export function isToken(presented: string, tokenHash: string): boolean {
+  return timingSafeEqual(Buffer.from(hashToken(presented), "hex"), Buffer.from(tokenHash, "hex"));
+}
+
+export function hashToken(token: string): string {
+  return createHash("sha256").update(token).digest("hex");
+}
+
+/**
+ * The hash of the toolbox's token: of the given one, of the one made at an earlier start, or of one made now, which is
+ * returned this once.
+ */
+export async function openToken(data: DataFolder, given: string | undefined): Promise<{ hash: string; made?: string }> {
+  if (given !== undefined) return { hash: hashToken(given) };
+  const kept = (await data.read("token.sha256"))?.trim();
+  if (kept !== undefined && /^[a-f0-9]{64}$/.test(kept)) return { hash: kept };
+  const made = randomBytes(32).toString("base64url");
+  await data.write("token.sha256", `${hashToken(made)}\n`);
+  return { hash: hashToken(made), made };
+}

@@ -1,0 +1,126 @@
+import type { Readable } from "node:stream";
+import type { LogLine, ServerLoad } from "../../../shared/dtma-protocol.ts";
+import type { ServerProcess } from "./server-process.ts";
+
+/*
+The part of Docker the DTMA needs. Every call takes a signal and ends with it; without one it has a deadline of its own.
+Errors are AppErrors: DOCKER_UNAVAILABLE, NOT_FOUND, CONFLICT, DISK_FULL, LIMIT_REACHED, INTERNAL, and those named below.
+*/
+
+export type Labels = Record<string, string>;
+
+export type EngineInfo = {
+  version: string;
+  /** As the Engine says it: `linux`. */
+  os: string;
+  /** As in Node's `process.arch`. */
+  arch: string;
+  /** Whether containers' bridge addresses can be reached from this process. */
+  bridgeReachable: boolean;
+};
+
+/** A container as Docker describes it, cut to what is used here. */
+export type ContainerView = {
+  id: string;
+  name: string;
+  labels: Labels;
+  imageId: string;
+  /** Docker's word. */
+  state: string;
+  startedAt: number | undefined;
+  exitCode: number | undefined;
+  restartCount: number;
+  restartPolicy: "no" | "unless-stopped";
+  /** Entrypoint and command: what `docker exec` must start to get a second process of the server. */
+  command: string[];
+  address: string | undefined;
+  /** Container port → port on 127.0.0.1 of the host. */
+  publishedPorts: Record<number, number>;
+  bindSources: Record<string, string>;
+  /** Execs that run now. */
+  execIds: string[];
+};
+
+export type ImageView = {
+  id: string;
+  /** Of the registry it came from; its own id when it came from none. */
+  digest: string;
+  labels: Labels;
+  hasEntrypoint: boolean;
+  command: string[];
+};
+
+/** What a container is created from; hardening.ts decides the values. */
+export type ContainerConfig = {
+  image: string;
+  labels: Labels;
+  command: string[] | undefined;
+  environment: string[];
+  openStdin: boolean;
+  network: string;
+  publishPort: number | undefined;
+  memoryBytes: number;
+  cpus: number;
+  pids: number;
+  readOnlyRoot: boolean;
+  volumes: { volume: string; path: string }[];
+  secretsFolder: string | undefined;
+};
+
+export type ImageConfig = { entrypoint: string[]; workingDir: string; user: string; environment: string[]; labels: Labels };
+
+export type DockerEvent = { action: string; containerId: string; labels: Labels };
+
+export interface Docker {
+  /** DOCKER_UNAVAILABLE when it does not answer within `timeoutMs`. */
+  info(timeoutMs: number): Promise<EngineInfo>;
+  /** Calls back for every container event with these labels; resolves `onOpen` once listening; rejects when the stream ends. */
+  watch(labels: Labels, onOpen: () => void, onEvent: (event: DockerEvent) => void, signal: AbortSignal): Promise<never>;
+
+  listContainers(labels: Labels): Promise<string[]>;
+  /** undefined when it does not exist. */
+  getContainer(idOrName: string): Promise<ContainerView | undefined>;
+  createContainer(name: string, config: ContainerConfig, signal?: AbortSignal): Promise<string>;
+  startContainer(id: string, signal?: AbortSignal): Promise<void>;
+  /** SIGTERM, then SIGKILL after `graceSeconds`. Nothing happens to one that does not run. */
+  stopContainer(id: string, graceSeconds: number, signal?: AbortSignal): Promise<void>;
+  /** Kills and removes it with its anonymous volumes; succeeds when it is already gone. */
+  removeContainer(id: string): Promise<void>;
+  renameContainer(id: string, name: string): Promise<void>;
+  setRestartPolicy(id: string, policy: "no" | "unless-stopped"): Promise<void>;
+  /** Resolves with the exit code once it does not run any more. */
+  waitContainer(id: string, signal: AbortSignal): Promise<number>;
+  putArchive(id: string, path: string, tar: Readable, signal?: AbortSignal): Promise<void>;
+  logs(id: string, options: { tail: number; sinceMs: number; follow: boolean; signal: AbortSignal }): AsyncIterable<LogLine>;
+  /** About one sample a second until the signal. */
+  stats(id: string, signal: AbortSignal): AsyncIterable<ServerLoad>;
+  /** SERVER_NOT_RUNNING when the container does not run. */
+  openProcess(container: ContainerView, command: string[]): Promise<ServerProcess>;
+  /** Ends every process that any DTMA ever opened in this container. */
+  endProcesses(container: ContainerView): Promise<void>;
+
+  /** undefined when it is not on this machine. */
+  getImage(reference: string): Promise<ImageView | undefined>;
+  listImages(labels: Labels): Promise<string[]>;
+  /** IMAGE_NOT_FOUND, IMAGE_PULL_FAILED. */
+  pullImage(reference: string, onProgress: (doneBytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<void>;
+  importImage(
+    tar: Readable,
+    reference: string,
+    config: { labels: Labels; environment: string[] },
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** A container that is never started, only filled and committed. */
+  createBuildContainer(image: string, labels: Labels, signal: AbortSignal): Promise<string>;
+  commitContainer(id: string, reference: string, config: ImageConfig, signal: AbortSignal): Promise<void>;
+  /** Without force: an image in use stays. */
+  removeImage(idOrTag: string): Promise<void>;
+
+  getNetwork(name: string): Promise<{ id: string; labels: Labels } | undefined>;
+  createNetwork(name: string, bridgeName: string, labels: Labels): Promise<void>;
+  removeNetwork(name: string): Promise<void>;
+
+  listVolumes(labels: Labels): Promise<{ name: string; labels: Labels }[]>;
+  createVolume(name: string, labels: Labels): Promise<void>;
+  removeVolume(name: string): Promise<void>;
+}

@@ -1,0 +1,377 @@
+import type { Readable } from "node:stream";
+import type { LogLine, ServerLoad } from "../../../shared/dtma-protocol.ts";
+import { AppError } from "../../../shared/errors.ts";
+import { createDockerCalls, dockerMessage, translate } from "./calls.ts";
+import { containerBody } from "./container-body.ts";
+import type { ContainerView, Docker, DockerEvent, ImageView, Labels } from "./docker.ts";
+import { endAllProcesses, openProcess } from "./exec.ts";
+import { type EngineStats, toLoad } from "./load.ts";
+import { pullImage } from "./pull.ts";
+import { createLogReader, readJsonLines } from "./streams.ts";
+
+type Inspect = {
+  Id: string;
+  Name: string;
+  Image: string;
+  RestartCount: number;
+  Path: string;
+  Args: string[];
+  ExecIDs: string[] | null;
+  State: { Status: string; StartedAt: string; ExitCode: number };
+  Config: { Labels: Labels | null };
+  HostConfig: { RestartPolicy: { Name: string } };
+  Mounts: { Type: string; Source: string; Destination: string }[];
+  NetworkSettings: {
+    Networks: Record<string, { IPAddress: string }> | null;
+    Ports: Record<string, { HostPort: string }[] | null> | null;
+  };
+};
+type ImageInspect = {
+  Id: string;
+  RepoDigests: string[] | null;
+  Config: { Labels: Labels | null; Entrypoint: string[] | null; Cmd: string[] | null };
+};
+
+/** Docker over dockerode. `dockerHost` as in DOCKER_HOST; undefined takes the usual sockets. Nothing is dialled yet. */
+export function createDocker(dockerHost: string | undefined, env: NodeJS.ProcessEnv): Docker {
+  const calls = createDockerCalls(dockerHost, env);
+
+  return {
+    async info(timeoutMs) {
+      const info = await calls.json<{
+        ServerVersion: string;
+        OSType: string;
+        Architecture: string;
+        OperatingSystem: string;
+        SecurityOptions: string[] | null;
+      }>({ method: "GET", path: "/info", timeoutMs });
+      const isRootless = info.SecurityOptions?.some((option) => option.includes("rootless")) === true;
+      return {
+        version: info.ServerVersion,
+        os: info.OSType,
+        arch:
+          ({ x86_64: "x64", aarch64: "arm64", armv7l: "arm" } as Record<string, string>)[info.Architecture] ??
+          info.Architecture,
+        bridgeReachable: calls.isLocal && !isRootless && !info.OperatingSystem.includes("Docker Desktop"),
+      };
+    },
+
+    async watch(labels, onOpen, onEvent, signal) {
+      const filters = JSON.stringify({ type: ["container"], label: labelFilter(labels) });
+      const stream = await calls.stream({ method: "GET", path: "/events", query: { filters }, signal });
+      onOpen();
+      try {
+        for await (const event of readJsonLines(stream)) {
+          const { Action, Actor } = event as { Action: string; Actor: { ID: string; Attributes: Labels } };
+          onEvent({ action: Action, containerId: Actor.ID, labels: Actor.Attributes } satisfies DockerEvent);
+        }
+      } catch (error) {
+        throw translate(error, { path: "/events", signal });
+      }
+      signal.throwIfAborted();
+      throw new AppError("DOCKER_UNAVAILABLE", { message: "Docker ended the stream of events." });
+    },
+
+    async listContainers(labels) {
+      const filters = JSON.stringify({ label: labelFilter(labels) });
+      const list = await calls.json<{ Id: string }[]>({
+        method: "GET",
+        path: "/containers/json",
+        query: { all: true, filters },
+      });
+      return list.map(({ Id }) => Id);
+    },
+
+    async getContainer(idOrName) {
+      const view = await orUndefined(calls.json<Inspect>({ method: "GET", path: `/containers/${idOrName}/json` }));
+      return view === undefined ? undefined : toContainerView(view);
+    },
+
+    async createContainer(name, config, signal) {
+      const created = await calls.json<{ Id: string }>({
+        method: "POST",
+        path: "/containers/create",
+        query: { name },
+        body: containerBody(config),
+        ...withSignal(signal),
+      });
+      return created.Id;
+    },
+
+    async startContainer(id, signal) {
+      await calls.json({ method: "POST", path: `/containers/${id}/start`, ...withSignal(signal) });
+    },
+
+    async stopContainer(id, graceSeconds, signal) {
+      const timeoutMs = (graceSeconds + 15) * 1_000;
+      await calls.json({
+        method: "POST",
+        path: `/containers/${id}/stop`,
+        query: { t: graceSeconds },
+        timeoutMs,
+        ...withSignal(signal),
+      });
+    },
+
+    async removeContainer(id) {
+      await tolerateGone(calls.json({ method: "DELETE", path: `/containers/${id}`, query: { force: true, v: true } }));
+    },
+
+    async renameContainer(id, name) {
+      await calls.json({ method: "POST", path: `/containers/${id}/rename`, query: { name } });
+    },
+
+    async setRestartPolicy(id, policy) {
+      await calls.json({ method: "POST", path: `/containers/${id}/update`, body: { RestartPolicy: { Name: policy } } });
+    },
+
+    async waitContainer(id, signal) {
+      const path = `/containers/${id}/wait`;
+      const answer = await calls.json<{ StatusCode: number }>({
+        method: "POST",
+        path,
+        query: { condition: "not-running" },
+        signal,
+        timeoutMs: null,
+      });
+      return answer.StatusCode;
+    },
+
+    async putArchive(id, path, tar, signal) {
+      await calls.json({
+        method: "PUT",
+        path: `/containers/${id}/archive`,
+        query: { path },
+        file: tar,
+        timeoutMs: 300_000,
+        ...withSignal(signal),
+      });
+    },
+
+    async *logs(id, { tail, sinceMs, follow, signal }): AsyncGenerator<LogLine> {
+      const stream = await calls.stream({
+        method: "GET",
+        path: `/containers/${id}/logs`,
+        query: { stdout: true, stderr: true, timestamps: true, follow, tail, since: sinceMs / 1_000 },
+        signal,
+      });
+      const read = createLogReader();
+      try {
+        for await (const chunk of stream as AsyncIterable<Buffer>) yield* read(chunk);
+      } catch (error) {
+        if (!signal.aborted) throw translate(error, { path: "/logs", signal });
+      }
+    },
+
+    async *stats(id, signal): AsyncGenerator<ServerLoad> {
+      const stream = await calls.stream({ method: "GET", path: `/containers/${id}/stats`, query: { stream: true }, signal });
+      try {
+        for await (const sample of readJsonLines(stream)) {
+          const load = toLoad(sample as EngineStats);
+          if (load !== undefined) yield load;
+        }
+      } catch (error) {
+        if (!signal.aborted) throw translate(error, { path: "/stats", signal });
+      }
+    },
+
+    openProcess: (container, command) => openProcess(calls, container.id, command),
+    endProcesses: (container) => endAllProcesses(calls, container.id, container.execIds),
+
+    async getImage(reference) {
+      const image = await orUndefined(
+        calls.json<ImageInspect>({ method: "GET", path: `/images/${encodeURI(reference)}/json` }),
+      );
+      return image === undefined ? undefined : toImageView(image, reference);
+    },
+
+    async listImages(labels) {
+      const filters = JSON.stringify({ label: labelFilter(labels) });
+      const list = await calls.json<{ Id: string }[]>({ method: "GET", path: "/images/json", query: { filters } });
+      return list.map(({ Id }) => Id);
+    },
+
+    pullImage: (reference, onProgress, signal) => pullImage(calls, reference, onProgress, signal),
+
+    async importImage(tar, reference, { labels, environment }, signal) {
+      const changes = [
+        ...Object.entries(labels).map(([key, value]) => `LABEL ${JSON.stringify(key)}=${JSON.stringify(value)}`),
+        ...environment.map((entry) => `ENV ${entry}`),
+      ];
+      const { repo, tag } = splitReference(reference);
+      const stream = await calls.stream({
+        method: "POST",
+        path: "/images/create",
+        query: { fromSrc: "-", repo, tag, changes },
+        file: tar,
+        signal,
+        timeoutMs: null,
+      });
+      await drain(stream, signal);
+    },
+
+    async createBuildContainer(image, labels, signal) {
+      const created = await calls.json<{ Id: string }>({
+        method: "POST",
+        path: "/containers/create",
+        body: { Image: image, Labels: labels, Entrypoint: ["node"], Cmd: ["--version"], NetworkDisabled: true },
+        signal,
+      });
+      return created.Id;
+    },
+
+    async commitContainer(id, reference, config, signal) {
+      const { repo, tag } = splitReference(reference);
+      await calls.json({
+        method: "POST",
+        path: "/commit",
+        query: { container: id, repo, tag, pause: false },
+        body: {
+          Entrypoint: config.entrypoint,
+          Cmd: [],
+          WorkingDir: config.workingDir,
+          User: config.user,
+          Env: config.environment,
+          Labels: config.labels,
+        },
+        signal,
+        timeoutMs: 300_000,
+      });
+    },
+
+    async removeImage(idOrTag) {
+      await tolerateGone(calls.json({ method: "DELETE", path: `/images/${encodeURI(idOrTag)}`, timeoutMs: 60_000 }));
+    },
+
+    async getNetwork(name) {
+      const network = await orUndefined(
+        calls.json<{ Id: string; Labels: Labels | null }>({ method: "GET", path: `/networks/${name}` }),
+      );
+      return network === undefined ? undefined : { id: network.Id, labels: network.Labels ?? {} };
+    },
+
+    async createNetwork(name, bridgeName, labels) {
+      await calls.json({
+        method: "POST",
+        path: "/networks/create",
+        body: {
+          Name: name,
+          CheckDuplicate: true,
+          Driver: "bridge",
+          Options: {
+            "com.docker.network.bridge.name": bridgeName,
+            "com.docker.network.bridge.enable_icc": "false",
+            "com.docker.network.bridge.enable_ip_masquerade": "true",
+          },
+          Labels: labels,
+        },
+      });
+    },
+
+    async removeNetwork(name) {
+      await tolerateGone(calls.json({ method: "DELETE", path: `/networks/${name}` }));
+    },
+
+    async listVolumes(labels) {
+      const filters = JSON.stringify({ label: labelFilter(labels) });
+      const list = await calls.json<{ Volumes: { Name: string; Labels: Labels | null }[] | null }>({
+        method: "GET",
+        path: "/volumes",
+        query: { filters },
+      });
+      return (list.Volumes ?? []).map(({ Name, Labels: found }) => ({ name: Name, labels: found ?? {} }));
+    },
+
+    async createVolume(name, labels) {
+      await calls.json({ method: "POST", path: "/volumes/create", body: { Name: name, Labels: labels } });
+    },
+
+    async removeVolume(name) {
+      await tolerateGone(calls.json({ method: "DELETE", path: `/volumes/${name}` }));
+    },
+  };
+}
+
+function withSignal(signal: AbortSignal | undefined): { signal?: AbortSignal } {
+  return signal === undefined ? {} : { signal };
+}
+
+function labelFilter(labels: Labels): string[] {
+  return Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+}
+
+function isNotFound(error: unknown): boolean {
+  return error instanceof AppError && error.code === "NOT_FOUND";
+}
+
+async function orUndefined<T>(call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call;
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+async function tolerateGone(call: Promise<unknown>): Promise<void> {
+  await orUndefined(call);
+}
+
+async function drain(stream: Readable, signal: AbortSignal): Promise<void> {
+  try {
+    for await (const line of readJsonLines(stream)) {
+      const { error } = line as { error?: string };
+      if (error !== undefined) throw translate({ statusCode: 500, message: error }, { path: "/images/create", signal });
+    }
+  } catch (error) {
+    throw error instanceof AppError ? error : translate(error, { path: dockerMessage(error), signal });
+  }
+}
+
+function splitReference(reference: string): { repo: string; tag: string } {
+  const colon = reference.lastIndexOf(":");
+  return { repo: reference.slice(0, colon), tag: reference.slice(colon + 1) };
+}
+
+function toImageView(image: ImageInspect, reference: string): ImageView {
+  const repository = reference.replace(/@.*$/, "").replace(/:[^:/]*$/, "");
+  const digests = (image.RepoDigests ?? []).map((entry) => entry.split("@") as [string, string]);
+  const own =
+    digests.find(([name]) => name === repository) ?? digests.find(([name]) => name.endsWith(repository)) ?? digests[0];
+  return {
+    id: image.Id,
+    digest: own?.[1] ?? image.Id,
+    labels: image.Config.Labels ?? {},
+    hasEntrypoint: (image.Config.Entrypoint ?? []).length > 0,
+    command: image.Config.Cmd ?? [],
+  };
+}
+
+function toContainerView(inspect: Inspect): ContainerView {
+  const hasStarted = !inspect.State.StartedAt.startsWith("0001-");
+  const isOver = inspect.State.Status === "exited" || inspect.State.Status === "dead" || inspect.State.Status === "restarting";
+  const networks = Object.values(inspect.NetworkSettings.Networks ?? {});
+  const ports = Object.entries(inspect.NetworkSettings.Ports ?? {});
+  return {
+    id: inspect.Id,
+    name: inspect.Name.replace(/^\//, ""),
+    labels: inspect.Config.Labels ?? {},
+    imageId: inspect.Image,
+    state: inspect.State.Status,
+    startedAt: hasStarted ? Date.parse(inspect.State.StartedAt) : undefined,
+    exitCode: isOver ? inspect.State.ExitCode : undefined,
+    restartCount: inspect.RestartCount,
+    restartPolicy: inspect.HostConfig.RestartPolicy.Name === "unless-stopped" ? "unless-stopped" : "no",
+    command: [inspect.Path, ...inspect.Args],
+    address: networks.map(({ IPAddress }) => IPAddress).find((address) => address !== ""),
+    publishedPorts: Object.fromEntries(
+      ports.flatMap(([port, bindings]) =>
+        (bindings ?? []).map(({ HostPort }) => [Number.parseInt(port, 10), Number(HostPort)]),
+      ),
+    ),
+    bindSources: Object.fromEntries(
+      inspect.Mounts.filter(({ Type }) => Type === "bind").map(({ Source, Destination }) => [Destination, Source]),
+    ),
+    execIds: inspect.ExecIDs ?? [],
+  };
+}

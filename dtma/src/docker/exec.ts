@@ -1,0 +1,202 @@
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { PassThrough } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import { AppError } from "../../../shared/errors.ts";
+import type { DockerCalls } from "./calls.ts";
+import { createFrameReader } from "./frames.ts";
+import { findProcesses, isInContainer, killCommandsInside, sessionVariable, signalProcesses } from "./processes.ts";
+import type { ServerProcess } from "./server-process.ts";
+
+/*
+INVARIANTS
+- The Engine can start an exec and cannot kill it, so ending is done by signals to host pids that /proc shows to be in
+  the container, or by a process inside the container where the host may not signal.
+- `exited` settles only when the Engine, or /proc, says that the process is gone; a closed stream alone proves nothing.
+- Unread stderr never holds up stdout: beyond its buffer it is dropped.
+*/
+
+const defaultGraceMs = 2_000;
+const termMs = 1_000;
+const killMs = 3_000;
+const stderrBufferBytes = 256 * 1024;
+
+type ExecState = { Running: boolean; ExitCode: number | null; Pid: number };
+
+/** Starts `command` in a running container. SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE. */
+export async function openProcess(calls: DockerCalls, containerId: string, command: string[]): Promise<ServerProcess> {
+  const marker = `${sessionVariable}=${randomUUID()}`;
+  const execId = await createExec(calls, containerId, command, [marker]);
+  const socket = await calls
+    .hijack({ method: "POST", path: `/exec/${execId}/start`, body: { Detach: false, Tty: false } })
+    .catch((error: unknown) => {
+      throw notRunning(error);
+    });
+
+  const stdin = new PassThrough();
+  const stdout = new PassThrough();
+  const stderr = new PassThrough({ highWaterMark: stderrBufferBytes });
+  const readFrames = createFrameReader();
+  const gone = Promise.withResolvers<number | null>();
+
+  // The halves of the socket fail together; the close handler below tells the truth about the process.
+  for (const stream of [socket, stdin, stdout, stderr]) stream.on("error", () => {});
+  stdin.pipe(socket);
+  socket.on("data", (chunk: Buffer) => {
+    let isFull = false;
+    for (const { stream, payload } of readFrames(chunk)) {
+      if (stream === "stderr") {
+        if (!stderr.writableNeedDrain) stderr.write(payload);
+      } else if (!stdout.write(payload)) {
+        isFull = true;
+      }
+    }
+    if (!isFull) return;
+    socket.pause();
+    stdout.once("drain", () => socket.resume());
+  });
+  const closeOutput = () => {
+    stdout.end();
+    stderr.end();
+  };
+  socket.once("end", closeOutput);
+  socket.once("close", () => {
+    closeOutput();
+    stdin.destroy();
+    void watchExit(calls, containerId, execId, marker).then(gone.resolve);
+  });
+
+  let ending: Promise<void> | undefined;
+  return {
+    stdin,
+    stdout,
+    stderr,
+    exited: gone.promise,
+    end(graceMs = defaultGraceMs) {
+      ending ??= endProcess(calls, containerId, execId, marker, { stdin, stdout, exited: gone.promise }, graceMs).finally(() =>
+        socket.destroy(),
+      );
+      return ending;
+    },
+  };
+}
+
+/** Ends whatever any DTMA ever opened in the container: execs of one that was killed are nobody's. */
+export async function endAllProcesses(calls: DockerCalls, containerId: string, execIds: string[]): Promise<void> {
+  const marker = `${sessionVariable}=`;
+  await signalProcesses(await findProcesses(containerId, marker), containerId, "SIGKILL");
+  for (const execId of execIds) {
+    const state = await getExec(calls, execId);
+    if (state?.Running === true && state.Pid > 0) await signalProcesses([state.Pid], containerId, "SIGKILL");
+  }
+  if (await allGone(calls, execIds, termMs)) return;
+  await killInside(calls, containerId, marker);
+  if (await allGone(calls, execIds, killMs)) return;
+  throw new AppError("INTERNAL", { message: "A process of an earlier session could not be ended." });
+}
+
+async function endProcess(
+  calls: DockerCalls,
+  containerId: string,
+  execId: string,
+  marker: string,
+  process: Pick<ServerProcess, "stdin" | "stdout" | "exited">,
+  graceMs: number,
+): Promise<void> {
+  process.stdin.end();
+  // Output that nobody reads any more would keep the socket paused and hide its end.
+  process.stdout.resume();
+  const hasExited = await settlesWithin(process.exited, graceMs);
+  const targets = await targetsOf(calls, containerId, execId, marker);
+  if (hasExited && targets.length === 0) return;
+  await signalProcesses(targets, containerId, "SIGTERM");
+  if (targets.length > 0 && (await settlesWithin(process.exited, termMs))) {
+    if ((await findProcesses(containerId, marker)).length === 0) return;
+  }
+  await signalProcesses(await targetsOf(calls, containerId, execId, marker), containerId, "SIGKILL");
+  if (targets.length > 0 && (await settlesWithin(process.exited, killMs))) return;
+  await killInside(calls, containerId, marker);
+  if (await settlesWithin(process.exited, killMs)) return;
+  throw new AppError("INTERNAL", { message: "A process of a session could not be ended." });
+}
+
+async function targetsOf(calls: DockerCalls, containerId: string, execId: string, marker: string): Promise<number[]> {
+  const found = await findProcesses(containerId, marker);
+  const state = await getExec(calls, execId).catch(() => undefined);
+  if (state?.Running !== true || state.Pid <= 0 || found.includes(state.Pid)) return found;
+  return (await isInContainer(state.Pid, containerId)) ? [...found, state.Pid] : found;
+}
+
+async function watchExit(calls: DockerCalls, containerId: string, execId: string, marker: string): Promise<number | null> {
+  for (let waitMs = 20; ; waitMs = Math.min(waitMs * 2, 1_000)) {
+    try {
+      const state = await getExec(calls, execId);
+      if (state === undefined) return null;
+      if (!state.Running) return state.ExitCode;
+    } catch {
+      // Docker is away. /proc can still say that the process is gone, where it shows other processes of the container.
+      if (calls.isLocal && process.getuid?.() === 0 && (await findProcesses(containerId, marker)).length === 0) return null;
+    }
+    await sleep(waitMs, undefined, { ref: false });
+  }
+}
+
+async function killInside(calls: DockerCalls, containerId: string, marker: string): Promise<void> {
+  for (const command of killCommandsInside(marker)) {
+    try {
+      const execId = await createExec(calls, containerId, command, []);
+      const output = await calls.hijack({ method: "POST", path: `/exec/${execId}/start`, body: { Detach: false, Tty: false } });
+      output.resume();
+      output.on("error", () => {});
+      await once(output, "close", { signal: AbortSignal.timeout(killMs) });
+      if ((await getExec(calls, execId))?.ExitCode === 0) return;
+    } catch {
+      // The image has no such program, or the container has just gone: the next way, then the caller's own check.
+    }
+  }
+}
+
+async function createExec(calls: DockerCalls, containerId: string, command: string[], environment: string[]): Promise<string> {
+  try {
+    const created = await calls.json<{ Id: string }>({
+      method: "POST",
+      path: `/containers/${containerId}/exec`,
+      body: { AttachStdin: true, AttachStdout: true, AttachStderr: true, Tty: false, Cmd: command, Env: environment },
+    });
+    return created.Id;
+  } catch (error) {
+    throw notRunning(error);
+  }
+}
+
+function notRunning(error: unknown): unknown {
+  if (!(error instanceof AppError) || (error.code !== "NOT_FOUND" && error.code !== "CONFLICT")) return error;
+  return new AppError("SERVER_NOT_RUNNING", { cause: error });
+}
+
+async function getExec(calls: DockerCalls, execId: string): Promise<ExecState | undefined> {
+  try {
+    return await calls.json<ExecState>({ method: "GET", path: `/exec/${execId}/json`, timeoutMs: 5_000 });
+  } catch (error) {
+    if (error instanceof AppError && error.code === "NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+async function allGone(calls: DockerCalls, execIds: string[], withinMs: number): Promise<boolean> {
+  const until = Date.now() + withinMs;
+  for (;;) {
+    const states = await Promise.all(execIds.map((execId) => getExec(calls, execId)));
+    if (states.every((state) => state?.Running !== true)) return true;
+    if (Date.now() > until) return false;
+    await sleep(50);
+  }
+}
+
+async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  const timer = new AbortController();
+  const timeout = sleep(ms, false, { signal: timer.signal }).catch(() => false);
+  const settled = await Promise.race([promise.then(() => true), timeout]);
+  timer.abort();
+  return settled;
+}

@@ -1,0 +1,86 @@
+import type { OperationKind, OperationStepId } from "../../shared/model/operation.ts";
+import type { ServerSpec } from "../../shared/model/spec.ts";
+
+/*
+INVARIANTS
+- Pure: what is asked for and what is there → the steps that get there, in order.
+- What is desired is written down on the container before it is brought about, so that a DTMA that is killed in between
+  goes on to the same end.
+- A deploy ends with the handshake and the tools; a container in place of another takes its name only after that.
+- Two containers never run on the same volumes: the old one is stopped first, and started again if the new one fails.
+*/
+
+export type PlanStep =
+  | { do: "fetch-image"; image: string }
+  | { do: "fetch-package"; package: string; version: string }
+  | { do: "build-image" }
+  | { do: "create-container" }
+  | { do: "set-desired"; desired: "running" | "stopped" }
+  | { do: "close-sessions" }
+  | { do: "stop-container" }
+  | { do: "start-container" }
+  | { do: "handshake" }
+  | { do: "list-tools" }
+  /** The new container becomes the server's: desired running, under the server's own name. */
+  | { do: "take-over"; replaces: boolean }
+  | { do: "remove-server" };
+
+export type Observed =
+  | { state: "absent" }
+  | {
+      state: "present";
+      spec: ServerSpec;
+      desired: "running" | "stopped";
+      /** Docker says running, restarting or paused. */
+      isUp: boolean;
+    };
+
+export type Wanted = { kind: "deploy"; spec: ServerSpec } | { kind: Exclude<OperationKind, "deploy"> };
+
+/** The steps of an operation. The caller has made sure that a server to start, stop, restart is present. */
+export function plan(wanted: Wanted, observed: Observed): PlanStep[] {
+  const isUp = observed.state === "present" && observed.isUp;
+  const stop: PlanStep[] = isUp ? [{ do: "close-sessions" }, { do: "stop-container" }] : [];
+  const start: PlanStep[] = [{ do: "start-container" }, { do: "handshake" }, { do: "list-tools" }];
+  switch (wanted.kind) {
+    case "deploy": {
+      const { source, permissions } = wanted.spec;
+      const fetch: PlanStep[] =
+        source.type === "oci"
+          ? [{ do: "fetch-image", image: source.image }]
+          : [{ do: "fetch-package", package: source.package, version: source.version }, { do: "build-image" }];
+      const replaces = observed.state === "present";
+      const sharesVolumes = replaces && permissions.volumes.length > 0 && observed.spec.permissions.volumes.length > 0;
+      return [...fetch, { do: "create-container" }, ...(sharesVolumes ? stop : []), ...start, { do: "take-over", replaces }];
+    }
+    case "start":
+      return [{ do: "set-desired", desired: "running" }, ...(isUp ? start.slice(1) : start)];
+    case "stop":
+      return [{ do: "set-desired", desired: "stopped" }, ...stop];
+    case "restart":
+      return [{ do: "set-desired", desired: "running" }, ...stop, ...start];
+    case "delete":
+      return [...stop, { do: "remove-server" }];
+  }
+}
+
+const visibleAs: Record<PlanStep["do"], OperationStepId | undefined> = {
+  "fetch-image": "fetch",
+  "fetch-package": "fetch",
+  "build-image": "build",
+  "create-container": "create",
+  "set-desired": undefined,
+  "close-sessions": "stop",
+  "stop-container": "stop",
+  "start-container": "start",
+  handshake: "handshake",
+  "list-tools": "tools",
+  "take-over": undefined,
+  "remove-server": "remove",
+};
+
+/** The step as which a person sees it; undefined belongs to the one before or after it. */
+export function visibleStep(step: PlanStep): OperationStepId | undefined {
+  if (step.do === "take-over" && step.replaces) return "remove";
+  return visibleAs[step.do];
+}

@@ -1,0 +1,179 @@
+import { isIP } from "node:net";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+
+/*
+INVARIANTS
+- Flags win over the environment, which wins over the configuration file.
+- A setting that is wrong stops the start with one sentence; nothing is guessed.
+- Plain HTTP is for loopback only.
+- A token is never a flag: argument lists are public on the machine.
+*/
+
+export class SettingsError extends Error {}
+
+export type Settings = Readonly<{
+  host: string;
+  port: number;
+  dataFolder: string;
+  /** Plain HTTP instead of HTTPS. */
+  http: boolean;
+  scope: string;
+  /** On everything the DTMA makes in Docker, next to its own labels. */
+  labels: Readonly<Record<string, string>>;
+  /** The Node binary of the runtime image. */
+  nodeRuntime: string;
+  /** Base image for npm packages; null never pulls one. */
+  nodeImage: string | null;
+  stopServersOnExit: boolean;
+  /** End when standard input ends. */
+  parentPipe: boolean;
+  /** Names by which clients may address this DTMA, beside addresses, `localhost` and the host's own name. */
+  allowedHosts: readonly string[];
+  /** How long a server may take to answer the MCP handshake. */
+  answerMs: number;
+  /** As DOCKER_HOST. */
+  dockerHost: string | undefined;
+  token: string | undefined;
+}>;
+
+const defaultPort = 30_000;
+const minTokenLength = 16;
+const configurationPath = "/etc/dtma.conf";
+
+type Sources = {
+  argv: readonly string[];
+  env: NodeJS.ProcessEnv;
+  /** undefined when there is no such file. */
+  readFile(path: string): string | undefined;
+  isRoot: boolean;
+  execPath: string;
+};
+
+/** Reads all settings. SettingsError with a sentence for the person who starts the DTMA. */
+export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources): Settings {
+  const flags = parseFlags(argv);
+  const configuration = flags.config === "none" ? {} : readConfiguration(flags.config, readFile);
+  const from = (flag: string | undefined, name: string) => flag ?? nonEmpty(env[name]) ?? nonEmpty(configuration[name]);
+
+  const host = from(flags.host, "DTMA_HOST") ?? "127.0.0.1";
+  const http = flags.http === true || from(undefined, "DTMA_HTTP") === "true";
+  if (http && !isLoopback(host)) {
+    throw new SettingsError(
+      `Plain HTTP is only for loopback: use --host 127.0.0.1, or leave out --http to serve ${host} over HTTPS.`,
+    );
+  }
+  const nodeImage = from(flags["node-image"], "DTMA_NODE_IMAGE") ?? "node:24-slim";
+  return Object.freeze({
+    host,
+    port: readNumber("--port", from(flags.port, "PORT") ?? String(defaultPort), 0, 65_535),
+    dataFolder: resolve(from(flags.data, "DTMA_DATA") ?? defaultDataFolder(env, isRoot)),
+    http,
+    scope: readScope(from(flags.scope, "DTMA_SCOPE") ?? "default"),
+    labels: Object.freeze(Object.fromEntries((flags.label ?? []).map(readLabel))),
+    nodeRuntime: from(flags["node-runtime"], "DTMA_NODE_RUNTIME") ?? execPath,
+    nodeImage: nodeImage === "none" ? null : nodeImage,
+    stopServersOnExit: flags["stop-servers-on-exit"] === true,
+    parentPipe: flags["parent-pipe"] === true,
+    allowedHosts: Object.freeze((flags["allow-host"] ?? []).map((name) => name.toLowerCase())),
+    answerMs: readNumber("--answer-seconds", from(flags["answer-seconds"], "DTMA_ANSWER_SECONDS") ?? "30", 1, 600) * 1_000,
+    dockerHost: nonEmpty(env.DOCKER_HOST) ?? nonEmpty(configuration.DOCKER_HOST),
+    token: readToken(flags["token-file"], from(undefined, "DTMA_AUTH_TOKEN"), readFile),
+  });
+}
+
+/** Whether only this machine can reach a listener on this host. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
+function parseFlags(argv: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...argv],
+      strict: true,
+      allowPositionals: false,
+      options: {
+        host: { type: "string" },
+        port: { type: "string" },
+        data: { type: "string" },
+        http: { type: "boolean" },
+        scope: { type: "string" },
+        label: { type: "string", multiple: true },
+        "node-runtime": { type: "string" },
+        "node-image": { type: "string" },
+        "stop-servers-on-exit": { type: "boolean" },
+        "parent-pipe": { type: "boolean" },
+        "allow-host": { type: "string", multiple: true },
+        "answer-seconds": { type: "string" },
+        "token-file": { type: "string" },
+        config: { type: "string" },
+      },
+    }).values;
+  } catch (error) {
+    throw new SettingsError((error as Error).message.split("\n", 1)[0] ?? "The arguments cannot be understood.");
+  }
+}
+
+function readConfiguration(path: string | undefined, readFile: Sources["readFile"]): Record<string, string> {
+  const text = readFile(path ?? configurationPath);
+  if (text === undefined) {
+    if (path === undefined) return {};
+    throw new SettingsError(`The configuration file ${path} does not exist.`);
+  }
+  const lines = text.split("\n").map((line) => line.trim());
+  return Object.fromEntries(
+    lines
+      .filter((line) => line !== "" && !line.startsWith("#"))
+      .map((line) => {
+        const [, name, value] = /^(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)$/.exec(line) ?? [];
+        if (name === undefined || value === undefined) {
+          throw new SettingsError(`A line of ${path ?? configurationPath} is not of the form NAME=value.`);
+        }
+        return [name, value.replace(/^(["'])(.*)\1$/, "$2")];
+      }),
+  );
+}
+
+function readToken(file: string | undefined, given: string | undefined, readFile: Sources["readFile"]): string | undefined {
+  const fromFile = file === undefined ? undefined : readFile(file)?.trim();
+  if (file !== undefined && fromFile === undefined) throw new SettingsError(`The token file ${file} does not exist.`);
+  const token = fromFile ?? given?.trim();
+  if (token !== undefined && token.length < minTokenLength) {
+    throw new SettingsError(`The token is too short: it needs at least ${minTokenLength} characters.`);
+  }
+  if (token !== undefined && /[^\x21-\x7e]/.test(token)) {
+    throw new SettingsError("The token may hold only printable ASCII characters without spaces.");
+  }
+  return token;
+}
+
+function readNumber(flag: string, text: string, min: number, max: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= min && value <= max))
+    throw new SettingsError(`${flag} must be a number from ${min} to ${max}, not "${text}".`);
+  return value;
+}
+
+function readScope(text: string): string {
+  if (!/^[a-zA-Z0-9][a-zA-Z0-9_-]{0,63}$/.test(text)) {
+    throw new SettingsError(`--scope must be 1 to 64 letters, digits, hyphens and underscores, not "${text}".`);
+  }
+  return text;
+}
+
+function readLabel(text: string): [string, string] {
+  const equals = text.indexOf("=");
+  if (equals < 1) throw new SettingsError(`--label must be of the form name=value, not "${text}".`);
+  return [text.slice(0, equals), text.slice(equals + 1)];
+}
+
+function defaultDataFolder(env: NodeJS.ProcessEnv, isRoot: boolean): string {
+  if (isRoot) return "/var/lib/dtma";
+  return join(nonEmpty(env.XDG_DATA_HOME) ?? join(homedir(), ".local", "share"), "dtma");
+}
+
+function nonEmpty(text: string | undefined): string | undefined {
+  return text === undefined || text === "" ? undefined : text;
+}
