@@ -5,6 +5,7 @@ import type { OperationStep } from "../../shared/model/operation.ts";
 import type { ServerSpec } from "../../shared/model/spec.ts";
 import type { Tool } from "../../shared/model/tool.ts";
 import type { AccessList } from "./access.ts";
+import { checkSpec } from "./check-spec.ts";
 import type { DataFolder } from "./data-folder.ts";
 import type { ContainerView, Docker } from "./docker/docker.ts";
 import type { BuildTarget, Images, PulledImage } from "./images/images.ts";
@@ -64,6 +65,8 @@ export type Run = {
 };
 
 export interface Executor {
+  /** What can be known to fail before anything is done: SECRET_MISSING, INVALID_INPUT, PERMISSION_REFUSED. */
+  check(request: NonNullable<Run["request"]>, before: ContainerView | undefined): Promise<void>;
   run(step: PlanStep, run: Run): Promise<void>;
   /** Takes a deploy back that did not succeed. */
   undo(run: Run): Promise<void>;
@@ -317,6 +320,11 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   }
 
   return {
+    async check({ spec, secretValues }, before) {
+      checkSpec(spec);
+      await secrets.check(spec, secretValues, before?.bindSources[secretsPath]);
+    },
+
     async run(step, run) {
       if (run.request !== undefined) deploys.add(run);
       switch (step.do) {

@@ -45,7 +45,11 @@ const gatewayLimits = {
 async function start(settings: Settings): Promise<void> {
   const log = createLog((line) => process.stderr.write(line));
   process.removeAllListeners("warning");
-  process.on("warning", ({ name, message }) => log.warn("process.warning", { name, message }));
+  // Node's own word on node:sqlite, of which only the file lock is used here.
+  process.on(
+    "warning",
+    ({ name, message }) => name === "ExperimentalWarning" || log.warn("process.warning", { name, message }),
+  );
 
   const version = (createRequire(import.meta.url)("../package.json") as { version: string }).version;
   const data = await openDataFolder(settings.dataFolder);

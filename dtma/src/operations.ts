@@ -3,7 +3,6 @@ import type { DeployRequest } from "../../shared/dtma-protocol.ts";
 import { AppError, toAppError } from "../../shared/errors.ts";
 import { type OperationId, operationId } from "../../shared/model/ids.ts";
 import type { Operation, OperationKind, OperationStep } from "../../shared/model/operation.ts";
-import { checkSpec } from "./check-spec.ts";
 import type { Executor, Run } from "./execute.ts";
 import type { Log } from "./log.ts";
 import { type Observed, type PlanStep, plan, visibleStep, type Wanted } from "./plan.ts";
@@ -22,8 +21,8 @@ const keptOperations = 100;
 const progressEveryMs = 200;
 
 export interface Operations {
-  /** CONFLICT while another operation works on the server; ALREADY_EXISTS, INVALID_INPUT, DOCKER_UNAVAILABLE. */
-  deploy(name: string, request: DeployRequest): OperationId;
+  /** CONFLICT while another operation works on the server; ALREADY_EXISTS, INVALID_INPUT, SECRET_MISSING, DOCKER_UNAVAILABLE. */
+  deploy(name: string, request: DeployRequest): Promise<OperationId>;
   /** CONFLICT, NOT_FOUND, DOCKER_UNAVAILABLE. */
   begin(kind: Exclude<OperationKind, "deploy">, name: string): Promise<OperationId>;
   get(id: string): Operation | undefined;
@@ -164,7 +163,7 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
   }
 
   return {
-    deploy(name, request) {
+    async deploy(name, request) {
       mustBeFree(name);
       if (request.spec.name !== name) {
         throw new AppError("INVALID_INPUT", {
@@ -172,7 +171,6 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
           field: "spec.name",
         });
       }
-      checkSpec(request.spec);
       servers.mustHaveEngine();
       const there = servers.get(name);
       if (there !== undefined && there.serverId !== request.serverId) {
@@ -189,6 +187,8 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
         });
       }
       const { serverId, spec, secretValues, deadlineMs } = request;
+      await executor.check({ serverId, spec, secretValues }, there?.container);
+      mustBeFree(name);
       return launch(name, { kind: "deploy", spec }, { serverId, spec, secretValues }, deadlineMs);
     },
     async begin(kind, name) {

@@ -14,6 +14,8 @@ INVARIANTS
 */
 
 export interface Secrets {
+  /** SECRET_MISSING when a required secret has no value, neither sent now nor kept in `previousFolder`. */
+  check(spec: ServerSpec, values: Record<string, string>, previousFolder: string | undefined): Promise<void>;
   /**
    * Writes the values of a deploy; `previousFolder` gives those that were not sent again. undefined when the spec
    * declares no secrets. SECRET_MISSING with the name in `field`.
@@ -40,20 +42,30 @@ export type WrittenSecrets = {
 
 export function createSecrets(dataFolder: string): Secrets {
   const root = join(dataFolder, "secrets");
+
+  async function collect(spec: ServerSpec, values: Record<string, string>, previousFolder: string | undefined) {
+    const delivered = new Map<string, string>();
+    for (const { name, required } of spec.secrets) {
+      const value = values[name] ?? (await readValue(previousFolder, name));
+      if (value !== undefined && value !== "") delivered.set(name, value);
+      else if (required) {
+        throw new AppError("SECRET_MISSING", {
+          message: `The required secret ${name} is missing.`,
+          field: `secretValues.${name}`,
+        });
+      }
+    }
+    return delivered;
+  }
+
   return {
+    async check(spec, values, previousFolder) {
+      await collect(spec, values, previousFolder);
+    },
+
     async write(spec, values, previousFolder) {
       if (spec.secrets.length === 0) return undefined;
-      const delivered = new Map<string, string>();
-      for (const { name, required } of spec.secrets) {
-        const value = values[name] ?? (await readValue(previousFolder, name));
-        if (value !== undefined && value !== "") delivered.set(name, value);
-        else if (required) {
-          throw new AppError("SECRET_MISSING", {
-            message: `The required secret ${name} is missing.`,
-            field: `secretValues.${name}`,
-          });
-        }
-      }
+      const delivered = await collect(spec, values, previousFolder);
       await mkdir(root, { recursive: true, mode: 0o700 });
       const folder = join(root, randomUUID());
       await mkdir(folder, { mode: 0o755 });

@@ -91,8 +91,8 @@ export function createApi(deps: ApiDeps): Api {
 
   fastify.get("/v1/info", () => deps.info());
   fastify.get("/v1/servers", () => servers.observations());
-  fastify.put("/v1/servers/:name", (request, reply) => {
-    const operationId = operations.deploy(nameOf(request), parse(deployRequest, request.body, ""));
+  fastify.put("/v1/servers/:name", async (request, reply) => {
+    const operationId = await operations.deploy(nameOf(request), parse(deployRequest, request.body, ""));
     return reply.status(202).send({ operationId });
   });
   for (const kind of ["start", "stop", "restart"] as const) {

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { lstat, mkdir, mkdtemp, readdir, readlink, rm } from "node:fs/promises";
+import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type Pack, pack } from "tar-stream";
@@ -20,6 +20,7 @@ INVARIANTS
 */
 
 const layoutVersion = "1";
+const smallFileBytes = 256 * 1024;
 const baseStallMs = 10_000;
 const baseRetryMs = 10 * 60_000;
 
@@ -216,8 +217,10 @@ async function fillApp(tar: Pack, modules: string, onProgress: Progress): Promis
     } else if (info.isSymbolicLink()) {
       tar.entry({ name, type: "symlink", linkname: await readlink(path) });
     } else if (info.isFile()) {
-      const entry = tar.entry({ name, size: info.size, mode: (info.mode & 0o111) === 0 ? 0o644 : 0o755 });
-      await pipeline(createReadStream(path), entry);
+      const header = { name, size: info.size, mode: (info.mode & 0o111) === 0 ? 0o644 : 0o755 };
+      // A package has thousands of small files, for which a stream each costs more than the copy.
+      if (info.size <= smallFileBytes) tar.entry(header, await readFile(path));
+      else await pipeline(createReadStream(path), tar.entry(header));
       done += info.size;
       onProgress(done, 0);
     }
