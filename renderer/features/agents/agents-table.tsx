@@ -1,0 +1,152 @@
+import { Ellipsis, Pencil, Trash2 } from "lucide-react";
+import { type ReactNode, useState } from "react";
+import { useLocation } from "wouter";
+import type { Agent, Connection } from "../../../shared/model/agent.ts";
+import { formatAgo } from "../../format.ts";
+import { places } from "../../places.ts";
+import { useConnectionsByAgent, useNowSelect, useRow } from "../../state/index.ts";
+import { text } from "../../text.ts";
+import { IconButton } from "../../ui/button.tsx";
+import { Menu } from "../../ui/menu.tsx";
+import { type Column, Table } from "../../ui/table.tsx";
+import { ServerStateLabel } from "../servers/index.ts";
+import { EditAgent } from "./agent-dialog.tsx";
+import { DeleteAgent } from "./delete-agent.tsx";
+
+const shownConnections = 2;
+
+type AgentsTableProps = { agents: readonly Agent[]; empty: ReactNode };
+
+/** One's agents with their connections, the connections' states and what was done with them. */
+export function AgentsTable({ agents, empty }: AgentsTableProps) {
+  const [, navigate] = useLocation();
+  const [dialog, setDialog] = useState<{ kind: "edit" | "delete"; agent: Agent } | null>(null);
+  const connectionsOf = useConnectionsByAgent();
+  const { columns: headers } = text.agents;
+  const close = () => setDialog(null);
+
+  const columns: Column<Agent>[] = [
+    {
+      id: "name",
+      header: headers.name,
+      width: "minmax(10rem, 1.2fr)",
+      sortBy: (row) => row.name,
+      cell: (row) => (
+        <span className="flex min-w-0 items-baseline gap-2">
+          <span className="max-w-full shrink-0 truncate font-medium">{row.name}</span>
+          <span className="truncate text-faint text-xs">{row.description}</span>
+        </span>
+      ),
+    },
+    {
+      id: "connections",
+      header: headers.connections,
+      width: "minmax(12rem, 1.8fr)",
+      sortBy: (row) => connectionsOf(row.id).length,
+      cell: (row) => <ConnectionStates connections={connectionsOf(row.id)} />,
+    },
+    {
+      id: "calls",
+      header: headers.calls,
+      width: "4rem",
+      align: "end",
+      sortBy: (row) => sum(connectionsOf(row.id), "calls"),
+      cell: (row) => text.counts.plain(sum(connectionsOf(row.id), "calls")),
+    },
+    {
+      id: "errors",
+      header: headers.errors,
+      width: "4rem",
+      align: "end",
+      sortBy: (row) => sum(connectionsOf(row.id), "errors"),
+      cell: (row) => text.counts.plain(sum(connectionsOf(row.id), "errors")),
+    },
+    {
+      id: "used",
+      header: headers.lastUsed,
+      width: "6.5rem",
+      sortBy: (row) => lastUsed(connectionsOf(row.id)) ?? 0,
+      cell: (row) => <LastUsed at={lastUsed(connectionsOf(row.id))} />,
+    },
+  ];
+
+  return (
+    <>
+      <Table
+        label={text.agents.list}
+        columns={columns}
+        rows={agents}
+        rowId={(row) => row.id}
+        rowLabel={(row) => row.name}
+        onOpen={(row) => navigate(places.agent(row.id))}
+        actions={{
+          header: headers.actions,
+          cell: (row) => (
+            <Menu
+              trigger={<IconButton size="sm" icon={Ellipsis} label={text.agents.actionsOf(row.name)} />}
+              entries={[
+                { label: text.agents.edit, icon: Pencil, onSelect: () => setDialog({ kind: "edit", agent: row }) },
+                "separator",
+                {
+                  label: text.app.delete,
+                  icon: Trash2,
+                  isDanger: true,
+                  onSelect: () => setDialog({ kind: "delete", agent: row }),
+                },
+              ]}
+            />
+          ),
+        }}
+        empty={empty}
+      />
+      {dialog !== null && <EditAgent agent={dialog.agent} isOpen={dialog.kind === "edit"} onClose={close} />}
+      {dialog !== null && (
+        <DeleteAgent agent={dialog.agent} isOpen={dialog.kind === "delete"} onClose={close} onDeleted={close} />
+      )}
+    </>
+  );
+}
+
+function ConnectionStates({ connections }: { connections: readonly Connection[] }) {
+  if (connections.length === 0) return <span className="text-faint">{text.agents.noConnections}</span>;
+  const hidden = connections.length - shownConnections;
+  return (
+    <span className="flex min-w-0 items-center gap-4">
+      {connections.slice(0, shownConnections).map((connection) => (
+        <ConnectionState key={connection.id} connection={connection} />
+      ))}
+      {hidden > 0 && <span className="shrink-0 text-faint text-xs">{text.agents.moreServers(hidden)}</span>}
+    </span>
+  );
+}
+
+function ConnectionState({ connection }: { connection: Connection }) {
+  const server = useRow("servers", connection.serverId);
+  return (
+    <span className="flex min-w-0 items-center gap-1.5">
+      <span className="truncate">{server?.spec.name ?? text.connections.goneServer}</span>
+      {server !== undefined && (
+        <span className="shrink-0 text-muted text-xs [&_span]:text-xs">
+          <ServerStateLabel server={server} />
+        </span>
+      )}
+    </span>
+  );
+}
+
+/** How long ago something was used. */
+export function LastUsed({ at }: { at: number | null }) {
+  const ago = useNowSelect((now) => (at === null ? null : formatAgo(now - at)));
+  return <span className={ago === null ? "text-faint" : "text-muted"}>{ago ?? text.app.never}</span>;
+}
+
+function sum(connections: readonly Connection[], member: "calls" | "errors"): number {
+  return connections.reduce((total, connection) => total + connection[member], 0);
+}
+
+function lastUsed(connections: readonly Connection[]): number | null {
+  return connections.reduce<number | null>((latest, { lastUsedAt }) => {
+    if (lastUsedAt === null) return latest;
+    return latest === null ? lastUsedAt : Math.max(latest, lastUsedAt);
+  }, null);
+}

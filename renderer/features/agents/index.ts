@@ -1,0 +1,3 @@
+export { CreateAgent, EditAgent } from "./agent-dialog.tsx";
+export { AgentsTable } from "./agents-table.tsx";
+export { DeleteAgent } from "./delete-agent.tsx";

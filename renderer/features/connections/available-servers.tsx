@@ -1,0 +1,149 @@
+import { ChevronRight, Plug, ServerOff } from "lucide-react";
+import { useState } from "react";
+import { Link } from "wouter";
+import type { Agent } from "../../../shared/model/agent.ts";
+import type { Server } from "../../../shared/model/server.ts";
+import { api } from "../../api.ts";
+import { places } from "../../places.ts";
+import { useAction, useConnectionsOfAgent, useRow, useRows, useSession } from "../../state/index.ts";
+import { text } from "../../text.ts";
+import { Button, buttonClass } from "../../ui/button.tsx";
+import { EmptyState } from "../../ui/empty-state.tsx";
+import { join } from "../../ui/join.ts";
+import { SearchField } from "../../ui/search-field.tsx";
+import { announce } from "../../ui/toast.tsx";
+import { AppErrorNote } from "../errors/index.tsx";
+import { ServerStateLabel } from "../servers/index.ts";
+import { matchesTool } from "../tools/index.ts";
+
+const words = text.connections;
+const namedTools = 4;
+const searchAbove = 5;
+
+/** The servers an agent is not connected to yet, with what they can do. */
+export function AvailableServers({ agent }: { agent: Agent }) {
+  const [search, setSearch] = useState("");
+  const servers = useRows("servers").filter((server) => server.desired !== "deleted");
+  const connected = new Set(useConnectionsOfAgent(agent.id).map((connection) => connection.serverId));
+  const available = servers.filter((server) => !connected.has(server.id));
+  const shown = available.filter((server) => matchesServer(server, search));
+  if (servers.length === 0) return <NoServers />;
+  if (available.length === 0) return <p className="py-2 text-muted text-sm">{words.allConnected}</p>;
+  return (
+    <div className="flex flex-col gap-2">
+      {available.length > searchAbove && (
+        <SearchField label={words.searchAvailable} value={search} onChange={setSearch} className="w-80" />
+      )}
+      {shown.length === 0 ? (
+        <p className="py-2 text-muted text-sm">{words.noMatch}</p>
+      ) : (
+        <ul className="flex flex-col overflow-hidden rounded-lg border border-line">
+          {shown.map((server) => (
+            <AvailableServer key={server.id} agent={agent} server={server} />
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}
+
+function matchesServer(server: Server, search: string): boolean {
+  if (search.trim() === "") return true;
+  const isNamed = server.spec.name.includes(search.trim().toLowerCase());
+  return isNamed || (server.tools?.items.some((tool) => matchesTool(tool, search)) ?? false);
+}
+
+function NoServers() {
+  const isAdmin = useSession(({ session }) => session?.roles.includes("admin") ?? false);
+  return (
+    <div className="rounded-lg border border-line border-dashed">
+      <EmptyState
+        icon={ServerOff}
+        headingLevel={3}
+        title={words.noServers.title}
+        action={
+          isAdmin && (
+            <Link href={places.catalogue} className={buttonClass("primary")}>
+              {words.noServers.action}
+            </Link>
+          )
+        }
+      >
+        {words.noServers.body}
+      </EmptyState>
+    </div>
+  );
+}
+
+function AvailableServer({ agent, server }: { agent: Agent; server: Server }) {
+  const [isOpen, setOpen] = useState(false);
+  const toolbox = useRow("toolboxes", server.toolboxId);
+  const name = server.spec.name;
+  const connect = useAction(async () => {
+    await api.connections.connect({ agentId: agent.id, serverId: server.id });
+    announce({
+      title: words.isConnected(agent.name, name),
+      tone: "ok",
+      ...(toolbox?.link.state === "connected" ? {} : { description: words.connectedPending }),
+    });
+  });
+  return (
+    <li className="flex flex-col border-line border-b last:border-b-0">
+      <div className="grid min-h-12 grid-cols-[minmax(8rem,1fr)_minmax(8rem,0.8fr)_minmax(10rem,2fr)_auto] items-center gap-4 px-3.5 py-1.5 text-sm">
+        <span className="truncate font-medium">{name}</span>
+        <ServerStateLabel server={server} />
+        <ToolSummary server={server} isOpen={isOpen} onToggle={() => setOpen(!isOpen)} />
+        <Button
+          size="sm"
+          icon={Plug}
+          aria-label={words.connectTo(name)}
+          isBusy={connect.isBusy}
+          onClick={() => void connect.run()}
+        >
+          {words.connect}
+        </Button>
+      </div>
+      {connect.error !== null && (
+        <div className="px-3.5 pb-3">
+          <AppErrorNote error={connect.error} />
+        </div>
+      )}
+      {isOpen && server.tools !== null && (
+        <ul className="grid gap-x-8 gap-y-1.5 border-line border-t bg-sunken px-3.5 py-3 min-[1120px]:grid-cols-2">
+          {server.tools.items.map((tool) => (
+            <li key={tool.name} className="flex min-w-0 flex-col">
+              <span className="truncate font-medium text-sm">{tool.name}</span>
+              <span className="line-clamp-2 text-muted text-xs">{tool.description}</span>
+            </li>
+          ))}
+        </ul>
+      )}
+    </li>
+  );
+}
+
+type ToolSummaryProps = { server: Server; isOpen: boolean; onToggle(): void };
+
+function ToolSummary({ server, isOpen, onToggle }: ToolSummaryProps) {
+  if (server.tools === null) return <span className="text-faint text-xs">{words.toolsUnknown}</span>;
+  const { items } = server.tools;
+  const names = items.slice(0, namedTools).map((tool) => tool.name);
+  const hidden = items.length - names.length;
+  return (
+    <button
+      type="button"
+      aria-expanded={isOpen}
+      aria-label={words.showTools(server.spec.name)}
+      onClick={onToggle}
+      disabled={items.length === 0}
+      className="-mx-1.5 flex h-7 min-w-0 items-center gap-1.5 rounded-md px-1.5 text-left text-xs hover:bg-hover"
+    >
+      <ChevronRight size={13} aria-hidden className={join("shrink-0 text-faint transition-transform", isOpen && "rotate-90")} />
+      <span className="tnum shrink-0 font-medium">{words.toolsKnown(items.length)}</span>
+      <span className="truncate text-muted">
+        {names.join(", ")}
+        {hidden > 0 && ` ${words.moreTools(hidden)}`}
+      </span>
+    </button>
+  );
+}

@@ -1,0 +1,111 @@
+import { Ellipsis, Hourglass, Plug, SlidersHorizontal, Unplug } from "lucide-react";
+import { useState } from "react";
+import { Link, useLocation } from "wouter";
+import type { Agent, Connection } from "../../../shared/model/agent.ts";
+import { formatAgo } from "../../format.ts";
+import { places } from "../../places.ts";
+import { useConnectionsOfAgent, useNowSelect, useRow } from "../../state/index.ts";
+import { text } from "../../text.ts";
+import { Badge } from "../../ui/badge.tsx";
+import { IconButton } from "../../ui/button.tsx";
+import { EmptyState } from "../../ui/empty-state.tsx";
+import { Menu } from "../../ui/menu.tsx";
+import { ServerStateLabel } from "../servers/index.ts";
+import { accessLabel } from "./access-label.ts";
+import { Disconnect } from "./disconnect.tsx";
+
+const words = text.connections;
+
+/** The servers an agent is connected to: state, access, use. */
+export function ConnectedServers({ agent }: { agent: Agent }) {
+  const connections = useConnectionsOfAgent(agent.id);
+  const [leaving, setLeaving] = useState<{ connection: Connection; serverName: string } | null>(null);
+  const close = () => setLeaving(null);
+  if (connections.length === 0)
+    return (
+      <div className="rounded-lg border border-line border-dashed">
+        <EmptyState icon={Plug} title={words.none.title} headingLevel={3}>
+          {words.none.body}
+        </EmptyState>
+      </div>
+    );
+  return (
+    <>
+      <ul className="flex flex-col overflow-hidden rounded-lg border border-line">
+        {connections.map((connection) => (
+          <ConnectedServer
+            key={connection.id}
+            connection={connection}
+            onDisconnect={(serverName) => setLeaving({ connection, serverName })}
+          />
+        ))}
+      </ul>
+      {leaving !== null && (
+        <Disconnect
+          connection={leaving.connection}
+          agent={agent}
+          serverName={leaving.serverName}
+          isOpen
+          onClose={close}
+          onDisconnected={close}
+        />
+      )}
+    </>
+  );
+}
+
+type ConnectedServerProps = { connection: Connection; onDisconnect(serverName: string): void };
+
+function ConnectedServer({ connection, onDisconnect }: ConnectedServerProps) {
+  const server = useRow("servers", connection.serverId);
+  const [, navigate] = useLocation();
+  const name = server?.spec.name ?? words.goneServer;
+  const place = places.connection(connection.agentId, connection.id);
+  return (
+    <li className="group relative grid min-h-12 grid-cols-[minmax(8rem,1.3fr)_minmax(8rem,1fr)_minmax(6rem,0.8fr)_minmax(9rem,1fr)_auto] items-center gap-4 border-line border-b px-3.5 py-1.5 text-sm last:border-b-0 hover:bg-hover">
+      <Link
+        href={place}
+        aria-label={words.openOf(name)}
+        className="min-w-0 truncate font-medium after:absolute after:inset-0 focus-visible:outline-none focus-visible:after:outline-2 focus-visible:after:outline-focus focus-visible:after:-outline-offset-2"
+      >
+        {name}
+      </Link>
+      <span className="min-w-0">{server !== undefined && <ServerStateLabel server={server} />}</span>
+      <span className="truncate text-muted">{accessLabel(connection, server)}</span>
+      <span className="flex min-w-0 items-center justify-end gap-2">
+        {connection.delivery === "pending" ? <PendingBadge /> : <Usage connection={connection} />}
+      </span>
+      <span className="relative z-1">
+        <Menu
+          trigger={<IconButton size="sm" icon={Ellipsis} label={words.actionsOf(name)} />}
+          entries={[
+            { label: words.open, icon: Plug, onSelect: () => navigate(place) },
+            { label: words.accessTab, icon: SlidersHorizontal, onSelect: () => navigate(`${place}?tab=access`) },
+            "separator",
+            { label: words.disconnect, icon: Unplug, isDanger: true, onSelect: () => onDisconnect(name) },
+          ]}
+        />
+      </span>
+    </li>
+  );
+}
+
+/** A change that the toolbox does not have yet. */
+export function PendingBadge() {
+  return (
+    <Badge tone="warn">
+      <Hourglass size={11} aria-hidden />
+      {words.pending}
+    </Badge>
+  );
+}
+
+function Usage({ connection: { calls, errors, lastUsedAt } }: { connection: Connection }) {
+  const ago = useNowSelect((now) => (lastUsedAt === null ? null : formatAgo(now - lastUsedAt)));
+  if (ago === null) return <span className="truncate text-faint text-xs">{words.neverUsed}</span>;
+  return (
+    <span className="tnum truncate text-muted text-xs">
+      {words.usage(calls, errors)}, {words.lastUsed(ago)}
+    </span>
+  );
+}

@@ -1,0 +1,75 @@
+import { mcpEndpointPath } from "../../../shared/dtma-protocol.ts";
+import type { Agent, Connection } from "../../../shared/model/agent.ts";
+import type { Server } from "../../../shared/model/server.ts";
+import type { Toolbox } from "../../../shared/model/toolbox.ts";
+import { formatAgo, formatDateTime } from "../../format.ts";
+import { useNowSelect, useRow } from "../../state/index.ts";
+import { text } from "../../text.ts";
+import { CopyButton } from "../../ui/copy-button.tsx";
+import { KeyValues } from "../../ui/key-values.tsx";
+import { Section } from "../../ui/page.tsx";
+import { StatusDot } from "../../ui/status.tsx";
+import { accessLabel } from "./access-label.ts";
+
+const words = text.connections.details;
+
+/** Address of a server's MCP endpoint; null while its toolbox has no address. It never holds a token. */
+export function endpointOf(server: Server, toolbox: Pick<Toolbox, "url"> | undefined): string | null {
+  if (toolbox === undefined || toolbox.url === null) return null;
+  return new URL(mcpEndpointPath(server.spec.name), toolbox.url).href;
+}
+
+type ConnectionDetailsProps = { connection: Connection; agent: Agent; server: Server | undefined };
+
+/** Delivery, use and address of a connection. */
+export function ConnectionDetails({ connection, agent, server }: ConnectionDetailsProps) {
+  const toolbox = useRow("toolboxes", server?.toolboxId);
+  const { lastUsedAt } = connection;
+  const used = useNowSelect((now) => (lastUsedAt === null ? null : formatAgo(now - lastUsedAt)));
+  const endpoint = server === undefined ? null : endpointOf(server, toolbox);
+  return (
+    <div className="flex max-w-3xl flex-col gap-6">
+      <Section title={words.endpoint}>
+        {endpoint === null ? (
+          <p className="text-muted text-sm">{words.noEndpoint}</p>
+        ) : (
+          <div className="flex items-center gap-2 rounded-lg border border-line bg-sunken py-1 pr-1.5 pl-3">
+            <code className="min-w-0 flex-1 break-all font-mono text-xs">{endpoint}</code>
+            <CopyButton text={endpoint} label={words.copyEndpoint} copiedLabel={text.app.copied} />
+          </div>
+        )}
+        <p className="text-muted text-xs">{words.endpointHint}</p>
+      </Section>
+      <Section title={words.usage}>
+        <KeyValues
+          items={[
+            { label: words.calls, value: text.counts.plain(connection.calls) },
+            { label: words.errors, value: text.counts.plain(connection.errors) },
+            { label: words.lastUsed, value: used ?? text.app.never },
+          ]}
+        />
+      </Section>
+      <Section title={words.facts}>
+        <KeyValues
+          items={[
+            { label: words.agent, value: agent.name },
+            { label: words.server, value: server?.spec.name ?? text.connections.goneServer },
+            { label: words.toolbox, value: toolbox?.name ?? text.app.none },
+            { label: words.access, value: accessLabel(connection, server) },
+            {
+              label: words.delivery,
+              value:
+                connection.delivery === "pending" ? (
+                  <StatusDot tone="warn">{words.deliveryPending}</StatusDot>
+                ) : (
+                  <StatusDot tone="ok">{words.deliveryDone}</StatusDot>
+                ),
+            },
+            { label: words.token, value: words.tokenKept },
+            { label: words.created, value: formatDateTime(connection.createdAt) },
+          ]}
+        />
+      </Section>
+    </div>
+  );
+}

@@ -1,0 +1,3 @@
+export { AvailableServers } from "./available-servers.tsx";
+export { ConnectedServers } from "./connected-servers.tsx";
+export { ConnectionPage } from "./connection-page.tsx";

@@ -1,0 +1,19 @@
+import { Route, Switch } from "wouter";
+import { places } from "../places.ts";
+import { AgentScreen, ConnectionScreen } from "./agent-screen.tsx";
+import { AgentsScreen } from "./agents-screen.tsx";
+
+/** The screens of the user view: everything below `/agents`. */
+export function UserView() {
+  return (
+    <Switch>
+      <Route path={places.connection(":agentId", ":connectionId")}>
+        {({ agentId, connectionId }) => <ConnectionScreen agentId={agentId ?? ""} connectionId={connectionId ?? ""} />}
+      </Route>
+      <Route path={places.agent(":agentId")}>{({ agentId }) => <AgentScreen agentId={agentId ?? ""} />}</Route>
+      <Route>
+        <AgentsScreen />
+      </Route>
+    </Switch>
+  );
+}
