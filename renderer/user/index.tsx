@@ -1,5 +1,4 @@
 import { Route, Switch } from "wouter";
-import { places } from "../places.ts";
 import { AgentScreen, ConnectionScreen } from "./agent-screen.tsx";
 import { AgentsScreen } from "./agents-screen.tsx";
 
@@ -7,10 +6,10 @@ import { AgentsScreen } from "./agents-screen.tsx";
 export function UserView() {
   return (
     <Switch>
-      <Route path={places.connection(":agentId", ":connectionId")}>
-        {({ agentId, connectionId }) => <ConnectionScreen agentId={agentId ?? ""} connectionId={connectionId ?? ""} />}
+      <Route path="/agents/:agentId/connections/:connectionId">
+        {({ agentId, connectionId }) => <ConnectionScreen agentId={agentId} connectionId={connectionId} />}
       </Route>
-      <Route path={places.agent(":agentId")}>{({ agentId }) => <AgentScreen agentId={agentId ?? ""} />}</Route>
+      <Route path="/agents/:agentId">{({ agentId }) => <AgentScreen agentId={agentId} />}</Route>
       <Route>
         <AgentsScreen />
       </Route>

@@ -208,10 +208,10 @@ export function TextBlock({ text: whole, label, isCode = false, isError = false 
   const hidden = isWhole ? 0 : Math.max(0, whole.length - shownCharacters);
   return (
     <div className="group/text relative min-w-0">
+      {/* biome-ignore lint/a11y/useSemanticElements: a fieldset does not keep line breaks */}
       <pre
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard
         tabIndex={0}
-        // biome-ignore lint/a11y/useSemanticElements: a fieldset does not keep line breaks
         role="group"
         aria-label={label}
         className={join(
