@@ -16,8 +16,12 @@ export const sseHeaders = {
 export function sendJson(response: ServerResponse, status: number, body: Buffer, headers: Record<string, string> = {}): void {
   if (response.destroyed || response.headersSent) return;
   response.writeHead(status, { "content-type": "application/json", "content-length": body.length, ...headers });
-  response.end(body);
+  if (body.length > inlineBytes) response.end(body);
+  else response.end(body.toString("latin1"), "latin1");
 }
+
+/** Node sends a short text together with the headers in one write, a buffer in a second one. */
+const inlineBytes = 16_384;
 
 /**
  * What the client sees of one POST with requests, or of its GET: a logical stream that a connection carries and that

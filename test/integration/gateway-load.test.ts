@@ -1,0 +1,143 @@
+import { request } from "node:http";
+import fc from "fast-check";
+import { afterEach, expect, test } from "vitest";
+import { connection, eventsOf, type GatewayHost, openRaw, startGateway, until } from "../fixtures/mcp-servers/gateway-host.ts";
+import { fixtureServer } from "../fixtures/mcp-servers/local-process.ts";
+
+const closers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function gateway(limits: Parameters<typeof startGateway>[1]) {
+  const local = fixtureServer("probe.mjs");
+  const host = await startGateway({ probe: local.endpoint }, limits);
+  for (const number of [1, 2, 3]) host.tokens.set(`${number}`, { type: "connection", entry: connection(number) });
+  closers.push(async () => {
+    await host.close();
+    expect(local.alive()).toEqual([]);
+  });
+  return { local, host };
+}
+
+const call = (name: string, args: object, id: number) => ({
+  jsonrpc: "2.0",
+  id,
+  method: "tools/call",
+  params: { name, arguments: args },
+});
+
+async function answerOf(response: Response): Promise<string> {
+  if (response.headers.get("content-type") === "application/json") return response.text();
+  let last = "";
+  for await (const event of eventsOf(response)) last = event.data;
+  return last;
+}
+
+test("no session ever sees what belongs to another, whatever is cancelled or cut off in between", async () => {
+  const { host } = await gateway({});
+  const sessions = await Promise.all(Array.from({ length: 12 }, (_, index) => openRaw(host, `${(index % 3) + 1}`)));
+  let id = 1;
+  const step = fc.record({
+    session: fc.nat(sessions.length - 1),
+    act: fc.constantFrom("raw", "slow", "progress", "abort", "cancel"),
+    ms: fc.nat(40),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40 }), async (steps) => {
+      await Promise.all(
+        steps.map(async ({ session, act, ms }) => {
+          const raw = sessions[session];
+          const mine = id++;
+          const mark = `session ${session} call ${mine}`;
+          if (raw === undefined) return;
+          if (act === "cancel") {
+            const calling = raw.post(call("slow", { ms: ms + 20, mark }, mine));
+            await raw.post({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: mine } });
+            expect(JSON.parse(await answerOf(await calling)).id).toBe(mine);
+          } else if (act === "abort") {
+            const body = JSON.stringify(call("slow", { ms, mark }, mine));
+            const signal = AbortSignal.timeout(ms + 1);
+            await fetch(host.url, { method: "POST", headers: raw.headers, body, signal })
+              .then(answerOf)
+              .catch(() => undefined);
+          } else {
+            const sent = call(act, { ms, mark }, mine);
+            const meta = act === "progress" ? { params: { ...sent.params, _meta: { progressToken: mine } } } : {};
+            const response = await raw.post({ ...sent, ...meta });
+            if (act === "progress") {
+              const events = [];
+              for await (const event of eventsOf(response)) events.push(JSON.parse(event.data));
+              expect(
+                events
+                  .filter((one) => one.method === "notifications/progress")
+                  .every((one) => one.params.progressToken === mine),
+              ).toBe(true);
+              expect(events.at(-1).id).toBe(mine);
+            } else {
+              const answer = JSON.parse(await answerOf(response));
+              expect(answer.id).toBe(mine);
+              if (act === "raw") expect(JSON.parse(answer.result.content[0].text).params.arguments.mark).toBe(mark);
+            }
+          }
+        }),
+      );
+    }),
+    { numRuns: 8 },
+  );
+}, 60_000);
+
+test("sessions abandoned in every way leave no process and no session", async () => {
+  const { host, local } = await gateway({ idleMs: 300, sessionsPerServer: 500, sessionsPerConnection: 500 });
+  const ways: ((host: GatewayHost) => Promise<void>)[] = [
+    async () => void (await openRaw(host, "1")),
+    async () => {
+      const raw = await openRaw(host, "1");
+      await fetch(host.url, { method: "DELETE", headers: raw.headers });
+    },
+    async () => {
+      const raw = await openRaw(host, "1");
+      const signal = AbortSignal.timeout(100);
+      await fetch(host.url, { method: "POST", headers: raw.headers, body: JSON.stringify(call("never", {}, 1)), signal }).catch(
+        () => undefined,
+      );
+    },
+    async () => {
+      const raw = await openRaw(host, "2");
+      const listening = await fetch(host.url, { headers: raw.headers });
+      await raw.post(call("exit", {}, 1)).then((response) => response.text());
+      await listening.text();
+    },
+    async () => {
+      const signal = AbortSignal.timeout(20);
+      const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "initialize", params: {} });
+      await fetch(host.url, { method: "POST", headers: host.headers("2"), body, signal }).catch(() => undefined);
+    },
+    async () => void (await openRaw(host, "3")),
+  ];
+  for (let round = 0; round < 5; round++) await Promise.all(ways.map((abandon) => abandon(host)));
+  await host.gateway.accessChanged(connection(3).connectionId, undefined);
+  await until(() => host.gateway.sessionCount("probe") === 0 && local.alive().length === 0);
+  expect(local.started()).toBeGreaterThanOrEqual(25);
+  expect(host.sessionCounts.at(-1)).toBe(0);
+}, 60_000);
+
+test("a client that stops reading holds the server back instead of filling memory", async () => {
+  const { host } = await gateway({ messageBytes: 67_108_864 });
+  const raw = await openRaw(host, "1");
+  const sent = JSON.stringify(call("big", { bytes: 50_000_000 }, 1));
+  const { promise: answered, resolve } = Promise.withResolvers<NodeJS.ReadableStream>();
+  const slow = request(host.url, { method: "POST", headers: raw.headers }, resolve);
+  slow.end(sent);
+  const response = await answered;
+  response.pause();
+  const blocked = raw.post(call("big", { bytes: 40_000_000 }, 2)).then((one) => one.text());
+  let isBlocked = true;
+  void blocked.then(() => {
+    isBlocked = false;
+  });
+  await new Promise((wait) => setTimeout(wait, 1_000));
+  expect(isBlocked).toBe(true);
+  response.resume();
+  expect((await blocked).length).toBeGreaterThan(40_000_000);
+}, 60_000);
