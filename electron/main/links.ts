@@ -23,6 +23,8 @@ export interface Links {
   start(): void;
   open(id: ToolboxId): void;
   close(id: ToolboxId): Promise<void>;
+  /** Says why a toolbox cannot answer, when somebody else knows it: its DTMA could not be started. */
+  report(id: ToolboxId, error: AppError): void;
   /** Ends the wait before the next attempt. */
   reconnectNow(id: ToolboxId): void;
   /** The client of a toolbox whose link is up. TOOLBOX_UNREACHABLE says why it is not. */
@@ -67,10 +69,12 @@ export function createLinks({ store, vault, log, onConnected }: LinksDeps): Link
       const row = store.get("toolboxes", id);
       if (row === undefined) return;
       let error: AppError;
+      setLink(id, { state: "connecting", since: Date.now() });
+      if (row.url === null) {
+        await waitFor(null, link);
+        continue;
+      }
       try {
-        if (row.url === null)
-          throw new AppError("TOOLBOX_UNREACHABLE", { message: "The DTMA of this computer has not started yet." });
-        setLink(id, { state: "connecting", since: Date.now() });
         await follow(id, row.url, row.fingerprint, link, () => {
           failures = 0;
         });
@@ -79,9 +83,7 @@ export function createLinks({ store, vault, log, onConnected }: LinksDeps): Link
         error = toAppError(cause);
       }
       if (signal.aborted) return;
-      const delayMs = hopeless.has(error.code)
-        ? null
-        : Math.min(longestDelayMs, firstDelayMs * 2 ** failures) * (0.75 + Math.random() / 2);
+      const delayMs = hopeless.has(error.code) ? null : jittered(Math.min(longestDelayMs, firstDelayMs * 2 ** failures));
       failures += 1;
       log.warn("link.lost", { toolboxId: id, code: error.code, message: error.message, delayMs, error });
       setLink(id, {
@@ -161,6 +163,7 @@ export function createLinks({ store, vault, log, onConnected }: LinksDeps): Link
     },
     open,
     close,
+    report: (id, error) => setLink(id, { state: "lost", since: Date.now(), error: error.toShape(), nextAttemptAt: null }),
     reconnectNow: (id) => links.get(id)?.wake(),
     client(id) {
       const client = links.get(id)?.client;
@@ -182,4 +185,8 @@ export function createLinks({ store, vault, log, onConnected }: LinksDeps): Link
     },
     stop: async () => void (await Promise.all([...links.keys()].map(close))),
   };
+}
+
+function jittered(ms: number): number {
+  return Math.round(ms * (0.75 + Math.random() / 2));
 }

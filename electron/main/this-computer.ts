@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { type DtmaReadyLine, dtmaReadyLine } from "../../shared/dtma-protocol.ts";
-import { AppError } from "../../shared/errors.ts";
+import { AppError, toAppError } from "../../shared/errors.ts";
 import type { Facts } from "../../shared/model/facts.ts";
 import type { ToolboxId } from "../../shared/model/ids.ts";
 import type { Toolbox } from "../../shared/model/toolbox.ts";
@@ -80,6 +80,7 @@ export function createThisComputer(deps: ThisComputerDeps): ThisComputer {
         await child.ended;
       } catch (error) {
         log.warn("dtma.failed", { error });
+        if (!signal.aborted && store.get("toolboxes", id) !== undefined) links.report(id, toAppError(error));
       }
       if (signal.aborted || isDraining) return;
       failures = Date.now() - startedAt > steadyAfterMs ? 0 : failures + 1;

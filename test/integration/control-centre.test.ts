@@ -154,7 +154,7 @@ describe.skipIf(!parts.docker)("a control centre with this computer as its toolb
     await centre.client.connections.disconnect(connection);
     await expect(centre.client.connections.listTools(connection)).rejects.toSatisfy((error) => codeOf(error) === "NOT_FOUND");
     await centre.client.agents.delete(agent);
-    expect(centre.window.list("connections")).toEqual([]);
+    await centre.window.until("no connection", ({ rows }) => rows.connections.size === 0);
   });
 
   it("reports progress of a long call and ends it when the window stops listening", async () => {
@@ -270,7 +270,7 @@ describe.skipIf(!parts.docker)("a control centre with this computer as its toolb
     await centre.client.toolboxes.update({ id: toolboxId, name: "My laptop", serversOnQuit: "stop" });
     await centre.window.until("the new name", ({ rows }) => rows.toolboxes.get(toolboxId)?.name === "My laptop");
     await centre.client.toolboxes.remove({ id: toolboxId });
-    expect(centre.window.list("toolboxes")).toEqual([]);
+    await centre.window.until("no toolbox", ({ rows }) => rows.toolboxes.size === 0);
   });
 });
 
