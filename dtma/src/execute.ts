@@ -1,4 +1,4 @@
-import { pack } from "tar-stream";
+import type { Pack } from "tar-stream";
 import { AppError, toAppError } from "../../shared/errors.ts";
 import type { ServerId } from "../../shared/model/ids.ts";
 import type { OperationStep } from "../../shared/model/operation.ts";
@@ -11,9 +11,11 @@ import type { ContainerView, Docker } from "./docker/docker.ts";
 import type { BuildTarget, Images, PulledImage } from "./images/images.ts";
 import { serverUser } from "./images/runtime.ts";
 import { secretVariablesVariable } from "./images/secret-preload.ts";
+import { sendTar } from "./images/tar.ts";
 import {
   containerName,
   kindFilter,
+  kindLabels,
   readServerLabels,
   type Scope,
   type ServerLabels,
@@ -150,6 +152,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     if (written !== undefined) run.made.secrets = written;
     const volumes = await createVolumes(run, spec, serverId);
     const isNpm = spec.source.type === "npm";
+    if (isNpm && run.made.volumes.length > 0) await giveToServer(image.id, run.made.volumes, run.signal);
     const isOpen = spec.permissions.network === "open";
     const engine = deps.servers().mustHaveEngine();
     const variables = Object.entries(isNpm ? (written?.files ?? {}) : (written?.variables ?? {}));
@@ -181,15 +184,23 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       run.signal,
     );
     run.made.containerId = id;
-    if (isNpm) for (const { path } of volumes) await giveToServer(id, path, run.signal);
   }
 
-  /** A volume at a path that is not in the image belongs to root; the package's user must be able to write to it. */
-  async function giveToServer(containerId: string, path: string, signal: AbortSignal): Promise<void> {
-    const tar = pack();
-    tar.entry({ name: "./", type: "directory", mode: 0o755, uid: serverUser.uid, gid: serverUser.gid });
-    tar.finalize();
-    await docker.putArchive(containerId, path, tar as never, signal);
+  /** A new volume belongs to root unless its path is in the image; the package's user must be able to write to it. */
+  async function giveToServer(image: string, volumes: string[], signal: AbortSignal): Promise<void> {
+    const mounts = volumes.map((volume, index) => ({ volume, path: `/dtma-volumes/${index}` }));
+    const container = await docker.createBuildContainer(image, kindLabels(scope, "build"), signal, mounts);
+    try {
+      const fill = async (tar: Pack) => {
+        for (const { path } of mounts) {
+          tar.entry({ name: path.slice(1), type: "directory", mode: 0o755, uid: serverUser.uid, gid: serverUser.gid });
+        }
+        tar.finalize();
+      };
+      await sendTar(fill, (tar) => docker.putArchive(container, "/", tar, signal));
+    } finally {
+      await docker.removeContainer(container);
+    }
   }
 
   /** SERVER_EXITED as soon as the container ends, SERVER_SILENT when nothing answers; both with the last lines. */

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Duplex, Readable } from "node:stream";
 import Dockerode from "dockerode";
 import { AppError } from "../../../shared/errors.ts";
+import type { TarStream } from "./docker.ts";
 
 /*
 INVARIANTS
@@ -20,7 +21,7 @@ export type Call = {
   path: string;
   query?: Record<string, unknown>;
   body?: unknown;
-  file?: Readable;
+  file?: TarStream;
   /** Ends the call, and the stream it returned. */
   signal?: AbortSignal;
   /** How long it may take without a signal of its own, or in addition to it. `null`: as long as the signal allows. */
@@ -41,7 +42,7 @@ type DialOptions = {
   path: string;
   method: string;
   options: Record<string, unknown>;
-  file?: Readable;
+  file?: TarStream;
   abortSignal?: AbortSignal;
   isStream?: boolean;
   hijack?: boolean;
@@ -60,7 +61,7 @@ export function createDockerCalls(dockerHost: string | undefined, env: NodeJS.Pr
     socketPath === undefined
       ? new Dockerode()
       : new Dockerode({ socketPath, agent: new Agent({ keepAlive: false }) } as Dockerode.DockerOptions);
-  const modem = dockerode.modem as { dial: Dial };
+  const modem = dockerode.modem as unknown as { dial: Dial };
 
   async function dial(call: Call, more: Partial<DialOptions>): Promise<unknown> {
     call.signal?.throwIfAborted();

@@ -40,11 +40,15 @@ export function containerBody(config: ContainerConfig): Record<string, unknown> 
       LogConfig: { Type: "json-file", Config: { "max-size": "10m", "max-file": "3" } },
       PortBindings: port === undefined ? {} : { [port]: [{ HostIp: "127.0.0.1", HostPort: "" }] },
       Mounts: [
-        ...config.volumes.map(({ volume, path }) => ({ Type: "volume", Source: volume, Target: path })),
+        ...volumeMounts(config.volumes),
         ...(config.secretsFolder === undefined
           ? []
           : [{ Type: "bind", Source: config.secretsFolder, Target: "/run/secrets", ReadOnly: true }]),
       ],
     },
   };
+}
+
+export function volumeMounts(volumes: ContainerConfig["volumes"]): Record<string, unknown>[] {
+  return volumes.map(({ volume, path }) => ({ Type: "volume", Source: volume, Target: path }));
 }

@@ -1,4 +1,3 @@
-import type { Readable } from "node:stream";
 import type { LogLine, ServerLoad } from "../../../shared/dtma-protocol.ts";
 import type { ServerProcess } from "./server-process.ts";
 
@@ -8,6 +7,12 @@ Errors are AppErrors: DOCKER_UNAVAILABLE, NOT_FOUND, CONFLICT, DISK_FULL, LIMIT_
 */
 
 export type Labels = Record<string, string>;
+
+/** What is needed of a tar archive that is written while it is sent. */
+export type TarStream = {
+  pipe<T extends NodeJS.WritableStream>(destination: T): T;
+  on(event: "error", listener: (error: Error) => void): unknown;
+};
 
 export type EngineInfo = {
   version: string;
@@ -90,7 +95,7 @@ export interface Docker {
   setRestartPolicy(id: string, policy: "no" | "unless-stopped"): Promise<void>;
   /** Resolves with the exit code once it does not run any more. */
   waitContainer(id: string, signal: AbortSignal): Promise<number>;
-  putArchive(id: string, path: string, tar: Readable, signal?: AbortSignal): Promise<void>;
+  putArchive(id: string, path: string, tar: TarStream, signal?: AbortSignal): Promise<void>;
   logs(id: string, options: { tail: number; sinceMs: number; follow: boolean; signal: AbortSignal }): AsyncIterable<LogLine>;
   /** About one sample a second until the signal. */
   stats(id: string, signal: AbortSignal): AsyncIterable<ServerLoad>;
@@ -105,13 +110,18 @@ export interface Docker {
   /** IMAGE_NOT_FOUND, IMAGE_PULL_FAILED. */
   pullImage(reference: string, onProgress: (doneBytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<void>;
   importImage(
-    tar: Readable,
+    tar: TarStream,
     reference: string,
     config: { labels: Labels; environment: string[] },
     signal: AbortSignal,
   ): Promise<void>;
-  /** A container that is never started, only filled and committed. */
-  createBuildContainer(image: string, labels: Labels, signal: AbortSignal): Promise<string>;
+  /** A container that is never started, only filled and committed. `volumes` are mounted while it is filled. */
+  createBuildContainer(
+    image: string,
+    labels: Labels,
+    signal: AbortSignal,
+    volumes?: { volume: string; path: string }[],
+  ): Promise<string>;
   commitContainer(id: string, reference: string, config: ImageConfig, signal: AbortSignal): Promise<void>;
   /** Without force: an image in use stays. */
   removeImage(idOrTag: string): Promise<void>;

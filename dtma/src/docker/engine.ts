@@ -2,7 +2,7 @@ import type { Readable } from "node:stream";
 import type { LogLine, ServerLoad } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
 import { createDockerCalls, dockerMessage, translate } from "./calls.ts";
-import { containerBody } from "./container-body.ts";
+import { containerBody, volumeMounts } from "./container-body.ts";
 import type { ContainerView, Docker, DockerEvent, ImageView, Labels } from "./docker.ts";
 import { endAllProcesses, openProcess } from "./exec.ts";
 import { type EngineStats, toLoad } from "./load.ts";
@@ -210,11 +210,18 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
       await drain(stream, signal);
     },
 
-    async createBuildContainer(image, labels, signal) {
+    async createBuildContainer(image, labels, signal, volumes = []) {
       const created = await calls.json<{ Id: string }>({
         method: "POST",
         path: "/containers/create",
-        body: { Image: image, Labels: labels, Entrypoint: ["node"], Cmd: ["--version"], NetworkDisabled: true },
+        body: {
+          Image: image,
+          Labels: labels,
+          Entrypoint: ["node"],
+          Cmd: ["--version"],
+          NetworkDisabled: true,
+          HostConfig: { Mounts: volumeMounts(volumes) },
+        },
         signal,
       });
       return created.Id;

@@ -157,6 +157,10 @@ export class ClientStream {
   }
 
   #carryOn(response: ServerResponse): void {
+    if (response.destroyed) {
+      queueMicrotask(() => this.#onDetached(this));
+      return;
+    }
     this.#response = response;
     response.once("close", () => {
       if (this.#response !== response) return;

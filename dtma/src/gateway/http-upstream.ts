@@ -115,8 +115,8 @@ export function createHttpUpstream(
           for (const event of decoder.push(chunk)) {
             lastEventId = event.id ?? lastEventId;
             waitMs = Math.min(Math.max(event.retryMs ?? waitMs, retryMs.least), retryMs.most);
-            if (event.data.length === 0 || event.event !== "message") continue;
             failures = 0;
+            if (event.data.length === 0 || event.event !== "message") continue;
             const bytes = withoutNewlines(event.data);
             answered ||= streamId !== undefined && readMessage(bytes)?.kind === "response";
             await sink.message(bytes, streamId ?? standaloneStream);
@@ -160,6 +160,7 @@ export function createHttpUpstream(
         sink.unanswered(streamId, error instanceof UpstreamError ? error.failure : gone);
       });
     },
+    ready: () => undefined,
     listen() {
       if (listening) return;
       listening = true;

@@ -146,6 +146,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   }
 
   async function post(request: IncomingMessage, response: ServerResponse, server: string, visit: Visit): Promise<void> {
+    await sessionOf(request, server, visit)?.ready();
     const bytes = await readBody(request, limits.messageBytes);
     if (bytes === "aborted") return;
     if (bytes === "too-large") return refuseTooLarge(response, limits.messageBytes);

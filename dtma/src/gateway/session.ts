@@ -125,6 +125,11 @@ export class Session implements UpstreamSink {
     if (this.#announcesTools && this.isOpen && toolsChanged !== undefined) this.#route(toolsChanged, undefined);
   }
 
+  /** A promise while the server takes no more messages. */
+  ready(): Promise<void> | undefined {
+    return this.#upstream?.ready();
+  }
+
   /** Serves the messages of one POST. Answers everything it is given. */
   async post(response: ServerResponse, messages: Message[], batch: boolean): Promise<void> {
     this.#lastActiveAt = Date.now();

@@ -106,6 +106,7 @@ export function createStdioUpstream(process: ServerProcess, sink: UpstreamSink, 
       }
       if (stdin.writableNeedDrain) await taken();
     },
+    ready: () => (stdin.writableNeedDrain ? taken() : undefined),
     listen() {},
     setProtocolVersion() {},
     end() {

@@ -9,6 +9,8 @@ export interface Upstream {
    * which their answers are awaited, undefined when there are no requests. Rejects with an `UpstreamError`.
    */
   send(messages: Message[], streamId: number | undefined): Promise<void>;
+  /** A promise while the server takes no more; wait for it before more is read from the client. */
+  ready(): Promise<void> | undefined;
   /** The client listens for messages that belong to no request of its own. */
   listen(): void;
   /** Known once `initialize` is answered. */

@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { type Pack, pack } from "tar-stream";
+import type { Pack } from "tar-stream";
 import { AppError } from "../../../shared/errors.ts";
 import type { Docker, EngineInfo, ImageView } from "../docker/docker.ts";
 import { kindFilter, kindLabels, type Scope } from "../labels.ts";
@@ -11,6 +11,7 @@ import type { Log } from "../log.ts";
 import { findCommand, installPackage, type ResolvedPackage, resolvePackage } from "./npm.ts";
 import { ensureRuntimeImage, serverUser } from "./runtime.ts";
 import { secretPreload, secretPreloadPath } from "./secret-preload.ts";
+import { sendTar } from "./tar.ts";
 
 /*
 INVARIANTS
@@ -167,10 +168,10 @@ export function createImages({ docker, scope, log, workFolder, nodeRuntime, node
       const command = await findCommand(resolved.name, folder);
       const container = await docker.createBuildContainer(base, kindLabels(scope, "build"), signal);
       try {
-        const tar = pack();
-        const filling = fillApp(tar, join(folder, "node_modules"), onProgress).catch((error: Error) => tar.destroy(error));
-        await docker.putArchive(container, "/", tar as never, signal);
-        await filling;
+        await sendTar(
+          (tar) => fillApp(tar, join(folder, "node_modules"), onProgress),
+          (tar) => docker.putArchive(container, "/", tar, signal),
+        );
         await docker.commitContainer(
           container,
           reference,

@@ -6,9 +6,10 @@ import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { rootCertificates } from "node:tls";
 import { promisify } from "node:util";
-import { type Pack, pack } from "tar-stream";
+import type { Pack } from "tar-stream";
 import { AppError } from "../../../shared/errors.ts";
 import type { Docker, EngineInfo } from "../docker/docker.ts";
+import { sendTar } from "./tar.ts";
 
 /*
 A base image made of the Node binary the DTMA itself runs on, for toolboxes that cannot pull one: the binary, the
@@ -51,18 +52,14 @@ export async function ensureRuntimeImage(
   const reference = `dtma-runtime:${hash}`;
   if ((await docker.getImage(reference)) !== undefined) return reference;
 
-  const tar = pack();
-  const filling = fill(tar, nodeRuntime, libraries, certificates).catch((error: Error) => tar.destroy(error));
-  await docker.importImage(
-    tar as never,
-    reference,
-    {
-      labels: { [runtimeLabel]: hash },
-      environment: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"],
-    },
-    signal,
+  const config = {
+    labels: { [runtimeLabel]: hash },
+    environment: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"],
+  };
+  await sendTar(
+    (tar) => fill(tar, nodeRuntime, libraries, certificates),
+    (tar) => docker.importImage(tar, reference, config, signal),
   );
-  await filling;
   return reference;
 }
 
