@@ -1,4 +1,5 @@
 import { createServer } from "node:http";
+import { text } from "node:stream/consumers";
 import { Client } from "@modelcontextprotocol/client";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
@@ -191,6 +192,31 @@ test("a server that accepts connections and says nothing is given up after the d
   const host = await gatewayFor(`http://127.0.0.1:${port}/mcp`, { answerMs: 300 });
   await expect(connect(host, "one")).rejects.toThrow("did not answer initialize");
   await until(() => host.gateway.sessionCount("probe") === 0);
+});
+
+test("a server that lets its clients poll for a long answer is polled until it comes", async () => {
+  let polls = 0;
+  const result = (id: unknown, body: object) => JSON.stringify({ jsonrpc: "2.0", id, result: body });
+  const polling = createServer(async (request, response) => {
+    if (request.method === "GET" && request.headers["last-event-id"] === undefined) return void response.writeHead(405).end();
+    if (request.method === "GET") {
+      polls++;
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      return void response.end(`id: e${polls}\ndata: ${polls < 6 ? "" : result(1, { polls })}\n\n`);
+    }
+    const message = JSON.parse((await text(request)) || "{}");
+    if (message.method === "initialize") {
+      const initialized = { protocolVersion: "2025-11-25", capabilities: {}, serverInfo: { name: "p", version: "1" } };
+      return void response.writeHead(200, { "content-type": "application/json" }).end(result(message.id, initialized));
+    }
+    response.writeHead(200, { "content-type": "text/event-stream" }).end("id: e0\nretry: 100\ndata: \n\n");
+  });
+  const port = await freePort();
+  await new Promise<void>((resolve) => polling.listen(port, "127.0.0.1", resolve));
+  closers.push(async () => void polling.close());
+  const host = await gatewayFor(`http://127.0.0.1:${port}/mcp`);
+  const raw = await openRaw(host, "one");
+  expect(await (await raw.post(call("anything"))).json()).toEqual({ jsonrpc: "2.0", id: 1, result: { polls: 6 } });
 });
 
 function isAlive(pid: number): boolean {

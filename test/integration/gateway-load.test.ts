@@ -122,6 +122,17 @@ test("sessions abandoned in every way leave no process and no session", async ()
   expect(host.sessionCounts.at(-1)).toBe(0);
 }, 60_000);
 
+test("a server that stops reading holds its client back, and gets everything once it reads again", async () => {
+  const { host } = await gateway({});
+  const raw = await openRaw(host, "1");
+  await (await raw.post(call("deaf", { ms: 1_000 }, 1))).text();
+  const texts = Array.from({ length: 12 }, (_, index) => "x".repeat(1_000_000 + index));
+  const answers = await Promise.all(
+    texts.map(async (text, index) => answerOf(await raw.post(call("length", { text }, index + 2)))),
+  );
+  expect(answers.map((answer) => JSON.parse(answer).result.content[0].text)).toEqual(texts.map(({ length }) => String(length)));
+}, 60_000);
+
 test("a client that stops reading holds the server back instead of filling memory", async () => {
   const { host } = await gateway({ messageBytes: 67_108_864 });
   const raw = await openRaw(host, "1");
