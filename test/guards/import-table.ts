@@ -37,6 +37,7 @@ export const zones: readonly Zone[] = [
     may: [
       ...windowParts,
       "@cfworker/json-schema",
+      "@tanstack/react-virtual",
       "zustand",
       "shared",
       "shared/contract",

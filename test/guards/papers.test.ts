@@ -11,7 +11,7 @@ const dtmaManifest = JSON.parse(readSource("dtma/package.json")) as Manifest;
 
 describe("docs/errors.md", () => {
   it("says of every code what the app says, and of no other", () => {
-    const rows = [...readSource("docs/errors.md").matchAll(/^\| `([A-Z_]+)` \| (.+?) \| (.+?) \|$/gm)];
+    const rows = [...readSource("docs/errors.md").matchAll(/^\| `([A-Z_]+)` *\| (.+?) *\| (.+?) *\|$/gm)];
     const documented = Object.fromEntries(rows.map(([, code = "", sentence, nextStep]) => [code, { sentence, nextStep }]));
     expect(documented).toEqual(errorCatalogue);
   });
