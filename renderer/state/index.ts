@@ -66,10 +66,16 @@ export function useConnectionsOfAgent(agentId: string): readonly Connection[] {
   return useCopy((copy) => connectionsByAgent(copy.tables.connections)(agentId));
 }
 
+/** A look-up from an agent's id to its connections. */
+export function useConnectionsByAgent(): (agentId: string) => readonly Connection[] {
+  return useCopy((copy) => connectionsByAgent(copy.tables.connections));
+}
+
 /** Where the link of the window to the control centre stands. */
 export function useLinkState(): LinkState {
   return useSyncExternalStore(linkState.subscribe, linkState.get);
 }
 
+export { type Action, useAction } from "./action.ts";
 export { useNow, useNowSelect } from "./now.ts";
 export { useUi } from "./ui.ts";

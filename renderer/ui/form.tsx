@@ -164,7 +164,7 @@ function RequiredMark() {
 }
 
 const box =
-  "w-full min-w-0 rounded-md border border-control bg-field text-ink text-sm shadow-xs transition-colors placeholder:text-faint hover:border-control-hover focus-visible:border-accent focus-visible:outline-2 focus-visible:outline-focus focus-visible:-outline-offset-1 disabled:cursor-not-allowed disabled:opacity-60 aria-invalid:border-danger read-only:bg-sunken";
+  "w-full min-w-0 rounded-md border border-control bg-field text-ink text-sm shadow-xs transition-colors placeholder:text-faint hover:border-control-hover focus-visible:border-accent focus-visible:outline-2 focus-visible:outline-focus focus-visible:-outline-offset-1 disabled:cursor-not-allowed disabled:opacity-60 aria-invalid:border-danger";
 
 type InputProps = Omit<ComponentProps<"input">, "value" | "onChange" | "type" | "required"> & {
   value: string;
@@ -192,7 +192,7 @@ export function TextInput({
       type={type}
       value={value}
       onChange={(event) => onChange(event.target.value)}
-      className={join(box, "h-8 px-2.5", isCode && "font-mono", className)}
+      className={join(box, "h-8 px-2.5 read-only:bg-sunken", isCode && "font-mono", className)}
     />
   );
 }
@@ -242,7 +242,7 @@ export function NumberInput({ value, onChange, className, ...rest }: NumberInput
         const typed = event.target.valueAsNumber;
         onChange(Number.isNaN(typed) ? null : typed);
       }}
-      className={join(box, "h-8 px-2.5 tabular-nums", className)}
+      className={join(box, "h-8 px-2.5 tabular-nums read-only:bg-sunken", className)}
     />
   );
 }
@@ -264,7 +264,13 @@ export function TextArea({ value, onChange, isCode = false, className, rows = 3,
       spellCheck={isCode ? false : undefined}
       value={value}
       onChange={(event) => onChange(event.target.value)}
-      className={join(box, "field-sizing-content max-h-96 resize-y px-2.5 py-1.5", isCode && "font-mono text-xs", className)}
+      className={join(
+        box,
+        "field-sizing-content max-h-96 px-2.5 py-[5px] read-only:bg-sunken",
+        rows === 1 ? "resize-none" : "resize-y",
+        isCode && "font-mono text-xs",
+        className,
+      )}
     />
   );
 }

@@ -1,0 +1,77 @@
+import { SquareLibrary } from "lucide-react";
+import { useMemo, useState } from "react";
+import { useSearch } from "wouter";
+import { TemplateGrid, TemplatePage } from "../features/catalogue/index.ts";
+import { DeployForm } from "../features/servers/index.ts";
+import { places } from "../places.ts";
+import { useRow, useRows } from "../state/index.ts";
+import { text } from "../text.ts";
+import { EmptyState } from "../ui/empty-state.tsx";
+import { PageBody, PageHeader } from "../ui/page.tsx";
+import { SearchField } from "../ui/search-field.tsx";
+import { Missing } from "./missing.tsx";
+
+function useQuery(name: string): string | null {
+  return new URLSearchParams(useSearch()).get(name);
+}
+
+export function Catalogue() {
+  const [query, setQuery] = useState("");
+  const templates = useRows("templates");
+  const toolboxId = useQuery("toolbox");
+  const shown = useMemo(() => {
+    const needle = query.trim().toLowerCase();
+    if (needle === "") return templates;
+    return templates.filter((row) => {
+      const source = row.source.type === "npm" ? row.source.package : row.source.image;
+      return `${row.title} ${row.description} ${row.categories.join(" ")} ${source ?? ""}`.toLowerCase().includes(needle);
+    });
+  }, [templates, query]);
+  return (
+    <>
+      <PageHeader
+        title={text.catalogue.title}
+        actions={<SearchField label={text.catalogue.search} value={query} onChange={setQuery} />}
+      />
+      <PageBody>
+        {shown.length > 0 ? (
+          <TemplateGrid templates={shown} toolboxId={toolboxId} />
+        ) : templates.length === 0 ? (
+          <EmptyState icon={SquareLibrary} title={text.catalogue.empty.title}>
+            {text.catalogue.empty.body}
+          </EmptyState>
+        ) : (
+          <EmptyState title={text.catalogue.noMatch.title}>{text.catalogue.noMatch.body}</EmptyState>
+        )}
+      </PageBody>
+    </>
+  );
+}
+
+export function TemplateScreen({ id }: { id: string }) {
+  const template = useRow("templates", id);
+  const toolboxId = useQuery("toolbox");
+  return template === undefined ? <Missing /> : <TemplatePage template={template} toolboxId={toolboxId} />;
+}
+
+export function DeployScreen({ id }: { id: string }) {
+  const template = useRow("templates", id);
+  const toolboxId = useQuery("toolbox");
+  const from = useRow("servers", useQuery("from"));
+  const [edited] = useState(from);
+  if (template === undefined) return <Missing />;
+  return (
+    <>
+      <PageHeader
+        title={edited === undefined ? text.deploy.short : text.deploy.edit(edited.spec.name)}
+        trail={[
+          { label: text.catalogue.title, href: places.catalogue },
+          { label: template.title, href: places.template(template.id) },
+        ]}
+      />
+      <PageBody className="pt-2 pb-0">
+        <DeployForm key={template.id} template={template} toolboxId={toolboxId} edited={edited} />
+      </PageBody>
+    </>
+  );
+}

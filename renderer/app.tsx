@@ -1,0 +1,196 @@
+import { CSPProvider } from "@base-ui/react/csp-provider";
+import { type ReactNode, useEffect } from "react";
+import { Redirect, Route, Router, Switch, useLocation } from "wouter";
+import { Activity } from "./admin/activity.tsx";
+import { Catalogue, DeployScreen, TemplateScreen } from "./admin/catalogue.tsx";
+import { Missing } from "./admin/missing.tsx";
+import { Overview } from "./admin/overview.tsx";
+import { ServerScreen, Servers } from "./admin/servers.tsx";
+import { Settings } from "./admin/settings.tsx";
+import { Toolboxes, ToolboxScreen } from "./admin/toolboxes.tsx";
+import { formatTime } from "./format.ts";
+import { places } from "./places.ts";
+import { ErrorBoundary } from "./shell/error-boundary.tsx";
+import { useHashPath, useHashSearch } from "./shell/hash-location.ts";
+import { Palette } from "./shell/palette.tsx";
+import { Sidebar, viewOf } from "./shell/sidebar.tsx";
+import { StatusBar } from "./shell/status-bar.tsx";
+import { useCopy, useLinkState, useNowSelect, useSession } from "./state/index.ts";
+import { text } from "./text.ts";
+import { Banner } from "./ui/banner.tsx";
+import { Button } from "./ui/button.tsx";
+import { EmptyState } from "./ui/empty-state.tsx";
+import { SkeletonRows } from "./ui/skeleton.tsx";
+import { ToastProvider } from "./ui/toast.tsx";
+import { TooltipProvider } from "./ui/tooltip.tsx";
+import { UserView } from "./user/index.tsx";
+
+export function App() {
+  return (
+    <CSPProvider disableStyleElements>
+      <TooltipProvider>
+        <ToastProvider closeLabel={text.app.dismiss}>
+          <Router hook={useHashPath} searchHook={useHashSearch}>
+            <Window />
+          </Router>
+        </ToastProvider>
+      </TooltipProvider>
+    </CSPProvider>
+  );
+}
+
+function Window() {
+  const [path] = useLocation();
+  const view = viewOf(path);
+  const isReady = useCopy((copy) => copy.isReady);
+  const hasSession = useSession((state) => state.session !== null);
+  const isRefused = useLinkState().state === "refused";
+  return (
+    <div className="flex h-full flex-col">
+      <button
+        type="button"
+        onClick={() => document.getElementById("content")?.focus()}
+        className="sr-only focus:not-sr-only focus:absolute focus:top-2 focus:left-2 focus:z-80 focus:rounded-md focus:bg-raised focus:px-3 focus:py-1.5 focus:shadow-lg"
+      >
+        {text.shell.skip}
+      </button>
+      <div className="flex min-h-0 flex-1">
+        <Sidebar view={view} />
+        <main
+          id="content"
+          tabIndex={-1}
+          className="my-2 mr-2 flex min-w-0 flex-1 flex-col overflow-hidden rounded-xl border border-line bg-surface outline-none"
+        >
+          <LinkBanner />
+          <ErrorBoundary resetKey={path}>
+            {isRefused ? (
+              <Refused />
+            ) : isReady && hasSession ? (
+              <Screens />
+            ) : (
+              <div className="pt-14">
+                <SkeletonRows label={text.link.waiting} />
+              </div>
+            )}
+          </ErrorBoundary>
+        </main>
+      </div>
+      <StatusBar view={view} />
+      <Palette />
+    </div>
+  );
+}
+
+function Screens() {
+  const isAdmin = useSession((state) => state.session?.roles.includes("admin") ?? false);
+  return (
+    <Switch>
+      <Route path={/^\/agents(?:\/.*)?$/}>
+        <Titled title={text.shell.agents}>
+          <UserView />
+        </Titled>
+      </Route>
+      <Route path={places.settings}>
+        <Titled title={text.shell.settings}>
+          <Settings />
+        </Titled>
+      </Route>
+      <Route>{isAdmin ? <AdminScreens /> : <Redirect to={places.agents} />}</Route>
+    </Switch>
+  );
+}
+
+function AdminScreens() {
+  return (
+    <Switch>
+      <Route path={places.overview}>
+        <Titled title={text.shell.overview}>
+          <Overview />
+        </Titled>
+      </Route>
+      <Route path={places.toolboxes}>
+        <Titled title={text.shell.toolboxes}>
+          <Toolboxes />
+        </Titled>
+      </Route>
+      <Route path="/toolboxes/:id">
+        {({ id }) => (
+          <Titled title={text.shell.toolboxes}>
+            <ToolboxScreen id={id} />
+          </Titled>
+        )}
+      </Route>
+      <Route path={places.catalogue}>
+        <Titled title={text.shell.catalogue}>
+          <Catalogue />
+        </Titled>
+      </Route>
+      <Route path="/catalogue/:id">
+        {({ id }) => (
+          <Titled title={text.shell.catalogue}>
+            <TemplateScreen id={id} />
+          </Titled>
+        )}
+      </Route>
+      <Route path="/catalogue/:id/deploy">
+        {({ id }) => (
+          <Titled title={text.deploy.short}>
+            <DeployScreen key={id} id={id} />
+          </Titled>
+        )}
+      </Route>
+      <Route path={places.servers}>
+        <Titled title={text.shell.servers}>
+          <Servers />
+        </Titled>
+      </Route>
+      <Route path="/servers/:id">
+        {({ id }) => (
+          <Titled title={text.shell.servers}>
+            <ServerScreen key={id} id={id} />
+          </Titled>
+        )}
+      </Route>
+      <Route path={places.activity}>
+        <Titled title={text.shell.activity}>
+          <Activity />
+        </Titled>
+      </Route>
+      <Route>
+        <Missing />
+      </Route>
+    </Switch>
+  );
+}
+
+function Titled({ title, children }: { title: string; children: ReactNode }) {
+  useEffect(() => {
+    document.title = text.app.documentTitle(title);
+  }, [title]);
+  return children;
+}
+
+/** What is shown is a copy; this says so as soon as it is no longer fed. */
+function LinkBanner() {
+  const link = useLinkState();
+  const since = useNowSelect((now) => (link.state === "lost" && now - link.since > 2_000 ? formatTime(link.since, now) : null));
+  if (since === null) return null;
+  return (
+    <div className="px-3 pt-3">
+      <Banner tone="warn">{text.link.lostBanner(since)}</Banner>
+    </div>
+  );
+}
+
+function Refused() {
+  return (
+    <div role="alert" className="grid h-full place-items-center">
+      <EmptyState
+        title={text.link.refusedTitle}
+        action={<Button onClick={() => window.location.reload()}>{text.app.retry}</Button>}
+      >
+        {text.link.refusedBody}
+      </EmptyState>
+    </div>
+  );
+}

@@ -1,0 +1,2 @@
+export { TemplateGrid } from "./template-grid.tsx";
+export { TemplatePage } from "./template-page.tsx";

@@ -1,0 +1,124 @@
+import { Hammer, type LucideIcon, Play, RotateCw, Square, Trash2 } from "lucide-react";
+import { type ReactNode, useCallback, useState } from "react";
+import { AppError } from "../../../shared/errors.ts";
+import type { Server } from "../../../shared/model/server.ts";
+import { api, toAppError } from "../../api.ts";
+import { useConnectionsByServer, useCopy } from "../../state/index.ts";
+import { text } from "../../text.ts";
+import { ConfirmDialog } from "../../ui/confirm-dialog.tsx";
+import { announce } from "../../ui/toast.tsx";
+import { AppErrorNote } from "../errors/index.tsx";
+import type { Command } from "./describe.ts";
+
+export const commandIcons: Record<Command, LucideIcon> = {
+  start: Play,
+  stop: Square,
+  restart: RotateCw,
+  redeploy: Hammer,
+  delete: Trash2,
+};
+
+const mostAtOnce = 6;
+
+type Pending = { command: Command; servers: readonly Server[] };
+
+/**
+ * Gives commands to one or several servers. What ends sessions is asked about first when agents are connected; deleting
+ * is always asked about and needs the name of a single server typed when agents would lose it. `dialog` has to be shown.
+ */
+export function useServerCommands(onDone?: (command: Command, servers: readonly Server[]) => void): {
+  give(command: Command, servers: readonly Server[]): void;
+  dialog: ReactNode;
+} {
+  const connectionsOf = useConnectionsByServer();
+  const agents = useCopy((copy) => copy.tables.agents);
+  const [pending, setPending] = useState<Pending | null>(null);
+  const [isOpen, setOpen] = useState(false);
+  const [isBusy, setBusy] = useState(false);
+  const [error, setError] = useState<AppError | null>(null);
+
+  const affected = (servers: readonly Server[]) => [
+    ...new Set(
+      servers.flatMap((server) =>
+        connectionsOf(server.id).map((connection) => agents.get(connection.agentId)?.name ?? text.servers.unknownAgent),
+      ),
+    ),
+  ];
+
+  const perform = useCallback(
+    async ({ command, servers }: Pending): Promise<AppError | null> => {
+      const failures: AppError[] = [];
+      const queue = [...servers];
+      const work = async () => {
+        for (let server = queue.shift(); server !== undefined; server = queue.shift()) {
+          try {
+            await api.servers[command]({ id: server.id });
+          } catch (failure) {
+            failures.push(toAppError(failure));
+          }
+        }
+      };
+      await Promise.all(Array.from({ length: Math.min(mostAtOnce, servers.length) }, work));
+      const [first] = failures;
+      if (first === undefined) onDone?.(command, servers);
+      if (first === undefined || servers.length === 1) return first ?? null;
+      return new AppError(first.code, {
+        message: `${text.servers.someFailed(failures.length, servers.length)} ${first.message}`,
+      });
+    },
+    [onDone],
+  );
+
+  const give = (command: Command, servers: readonly Server[]) => {
+    const endsSessions = command === "stop" || command === "restart" || command === "redeploy";
+    if (command === "delete" || (endsSessions && affected(servers).length > 0)) {
+      setError(null);
+      setPending({ command, servers });
+      setOpen(true);
+      return;
+    }
+    void perform({ command, servers }).then((failure) => {
+      if (failure !== null) announce({ title: failure.message, description: failure.toShape().nextStep, tone: "danger" });
+    });
+  };
+
+  const names = pending?.servers.map((server) => server.spec.name) ?? [];
+  const losing = pending === null ? [] : affected(pending.servers);
+  const words = pending === null ? null : wordsFor(pending.command);
+  const [single] = names;
+  const dialog = words !== null && pending !== null && (
+    <ConfirmDialog
+      isOpen={isOpen}
+      onClose={() => setOpen(false)}
+      title={words.title(names)}
+      body={words.body}
+      affected={{ label: text.servers.affectedAgents(losing.length), names: losing, moreLabel: text.app.andMore }}
+      confirmLabel={words.confirm}
+      cancelLabel={text.app.cancel}
+      closeLabel={text.app.close}
+      isDanger={pending.command === "delete"}
+      nameToType={
+        pending.command === "delete" && names.length === 1 && single !== undefined && losing.length > 0
+          ? { label: text.servers.typeName(single), name: single }
+          : undefined
+      }
+      isBusy={isBusy}
+      error={error !== null && <AppErrorNote error={error} />}
+      onConfirm={async () => {
+        setBusy(true);
+        const failure = await perform(pending);
+        setBusy(false);
+        setError(failure);
+        if (failure === null) setOpen(false);
+      }}
+    />
+  );
+  return { give, dialog };
+}
+
+function wordsFor(command: Command): { title(names: readonly string[]): string; body: string; confirm: string } {
+  if (command === "delete")
+    return { title: text.servers.deleteTitle, body: text.servers.deleteBody, confirm: text.servers.delete };
+  if (command === "stop") return { title: text.servers.stopTitle, body: text.servers.stopBody, confirm: text.servers.stop };
+  return { title: text.servers.restartTitle, body: text.servers.restartBody, confirm: text.servers[command] };
+}

@@ -1,0 +1,239 @@
+import type { DeployInput } from "../../../shared/contract/servers.ts";
+import type { Server } from "../../../shared/model/server.ts";
+import {
+  environmentName,
+  imageReference,
+  npmPackageName,
+  npmPackageVersion,
+  type ServerPermissions,
+  serverName,
+  serverPermissions,
+  serverTransport,
+} from "../../../shared/model/spec.ts";
+import type { Template, TemplateSetting } from "../../../shared/model/template.ts";
+import { text } from "../../text.ts";
+
+/*
+The deploy form as data. Pure.
+
+INVARIANTS
+- Errors are keyed by the path of the input in `deployInput`, the same paths that the control centre answers with.
+- What a template says is fixed; only its open ends can be typed.
+- A setting that is left empty is sent only where its template has a default, which it then overrules.
+*/
+
+export type Draft = {
+  /** null follows the suggestion. */
+  name: string | null;
+  toolboxId: string | null;
+  package: string;
+  version: string;
+  image: string;
+  transport: "stdio" | "http";
+  port: number | null;
+  path: string;
+  settings: Record<string, string>;
+  secrets: Record<string, string>;
+  /** Variables and secrets the template does not name; only where its source is open. */
+  extras: Extra[];
+  extraArguments: string;
+  permissions: Omit<ServerPermissions, "memoryBytes" | "cpus" | "volumes"> & {
+    memoryMib: number | null;
+    cpus: number | null;
+    volumes: { key: number; name: string; path: string }[];
+  };
+};
+
+export type Extra = { key: number; name: string; value: string; isSecret: boolean };
+
+/** Messages by the path of the input they are about. */
+export type FieldErrors = Readonly<Record<string, string>>;
+
+const mebibyte = 2 ** 20;
+
+/** Whether the form has to ask what is deployed. */
+export function isOpenSource(template: Template): boolean {
+  return template.source.type === "npm" ? template.source.package === undefined : template.source.image === undefined;
+}
+
+/** The form as it is opened: with the template's defaults, or with what a server that is edited was deployed with. */
+export function draftFor(template: Template, toolboxId: string | null, edited?: Server): Draft {
+  const spec = edited?.spec;
+  const transport = spec?.transport ?? template.transport;
+  const permissions = spec?.permissions ?? template.permissions;
+  const source = spec?.source ?? template.source;
+  const { values, rest } = settingsOf(template, edited);
+  return {
+    name: spec?.name ?? null,
+    toolboxId: edited?.toolboxId ?? toolboxId,
+    package: source.type === "npm" ? (source.package ?? "") : "",
+    version: source.type === "npm" ? source.version : "latest",
+    image: source.type === "oci" ? (source.image ?? "") : "",
+    transport: transport.type,
+    port: transport.type === "http" ? transport.port : null,
+    path: transport.type === "http" ? transport.path : "/mcp",
+    settings: values,
+    secrets: {},
+    extras: extrasOf(template, edited),
+    extraArguments: rest.join("\n"),
+    permissions: {
+      network: permissions.network,
+      readOnlyRoot: permissions.readOnlyRoot,
+      pids: permissions.pids,
+      memoryMib: Math.round(permissions.memoryBytes / mebibyte),
+      cpus: permissions.cpus,
+      volumes: permissions.volumes.map((volume, key) => ({ key, ...volume })),
+    },
+  };
+}
+
+function settingsOf(template: Template, edited: Server | undefined): { values: Record<string, string>; rest: string[] } {
+  const plain = template.settings.filter((setting) => !setting.isSecret);
+  if (edited === undefined)
+    return {
+      values: Object.fromEntries(plain.map((setting) => [setting.name, setting.default ?? ""])),
+      rest: [],
+    };
+  const rest = edited.spec.arguments.slice(template.arguments.length);
+  const values: Record<string, string> = {};
+  for (const setting of plain) {
+    values[setting.name] = setting.target === "variable" ? (edited.spec.environment[setting.name] ?? "") : (rest.shift() ?? "");
+  }
+  return { values, rest };
+}
+
+function extrasOf(template: Template, edited: Server | undefined): Extra[] {
+  if (edited === undefined) return [];
+  const declared = new Set(template.settings.map((setting) => setting.name));
+  const variables = Object.entries(edited.spec.environment).map(([name, value]) => ({ name, value, isSecret: false }));
+  const secrets = edited.spec.secrets.map(({ name }) => ({ name, value: "", isSecret: true }));
+  return [...variables, ...secrets].filter(({ name }) => !declared.has(name)).map((extra, key) => ({ key, ...extra }));
+}
+
+/** A free name made of what is deployed: `fetch`, then `fetch-2`. */
+export function suggestName(template: Template, draft: Draft, taken: ReadonlySet<string>): string {
+  const base = baseName(template, draft);
+  if (base === "") return "";
+  for (let number = 1; ; number += 1) {
+    const name = number === 1 ? base : `${base.slice(0, 43)}-${number}`;
+    if (!taken.has(name)) return name;
+  }
+}
+
+function baseName(template: Template, draft: Draft): string {
+  if (!isOpenSource(template)) return template.id.slice(0, 48).replace(/-+$/, "");
+  const whole = template.source.type === "npm" ? draft.package : (draft.image.split("@")[0] ?? "").replace(/:[^/:]*$/, "");
+  const last = whole.split("/").at(-1) ?? "";
+  return last
+    .toLowerCase()
+    .replace(/^(mcp-server-|server-|mcp-)/, "")
+    .replace(/[^a-z0-9]+/g, "-")
+    .slice(0, 48)
+    .replace(/^-+|-+$/g, "");
+}
+
+/** What is wrong with the form; empty when it can be sent. */
+export function validate(template: Template, draft: Draft, name: string, taken: ReadonlySet<string>): FieldErrors {
+  const errors: Record<string, string> = {};
+  const check = (field: string, result: { success: boolean; error?: { issues: { message: string }[] } }) => {
+    if (!result.success) errors[field] = result.error?.issues[0]?.message ?? text.deploy.required;
+  };
+  const need = (field: string, value: string, result: Parameters<typeof check>[1]) => {
+    if (value.trim() === "") errors[field] = text.deploy.required;
+    else check(field, result);
+  };
+  if (isOpenSource(template)) {
+    if (template.source.type === "npm") {
+      need("source.package", draft.package, npmPackageName.safeParse(draft.package.trim()));
+      need("source.version", draft.version, npmPackageVersion.safeParse(draft.version.trim()));
+    } else need("source.image", draft.image, imageReference.safeParse(draft.image.trim()));
+    if (draft.transport === "http") {
+      if (draft.port === null || !Number.isInteger(draft.port) || draft.port < 1 || draft.port > 65_535)
+        errors["transport.port"] = text.deploy.portRange;
+      check("transport.path", serverTransport.safeParse({ type: "http", port: 1, path: draft.path.trim() }));
+    }
+  }
+  need("name", name, serverName.safeParse(name));
+  if (errors.name === undefined && taken.has(name)) errors.name = text.deploy.nameTaken;
+  if (draft.toolboxId === null) errors.toolboxId = text.deploy.required;
+  for (const setting of template.settings) {
+    const field = fieldOf(setting);
+    const value = setting.isSecret ? (draft.secrets[setting.name] ?? "") : (draft.settings[setting.name] ?? "");
+    if (setting.isRequired && value.trim() === "") errors[field] = text.deploy.required;
+    else if (setting.format === "number" && value.trim() !== "" && !Number.isFinite(Number(value)))
+      errors[field] = text.deploy.notANumber;
+  }
+  const seen = new Set(template.settings.map((setting) => setting.name));
+  for (const extra of draft.extras) {
+    const field = `extras.${extra.key}`;
+    const extraName = extra.name.trim();
+    check(field, environmentName.safeParse(extraName));
+    if (seen.has(extraName)) errors[field] = text.deploy.variableTwice;
+    else if (extra.isSecret && extra.value === "") errors[field] = text.deploy.secretEmpty;
+    seen.add(extraName);
+  }
+  const { memoryMib, cpus, volumes } = draft.permissions;
+  if (memoryMib === null || !serverPermissions.shape.memoryBytes.safeParse(Math.round(memoryMib * mebibyte)).success)
+    errors["permissions.memoryBytes"] = text.deploy.memoryRange;
+  if (cpus === null || !serverPermissions.shape.cpus.safeParse(cpus).success) errors["permissions.cpus"] = text.deploy.cpuRange;
+  const names = volumes.map(({ name: volume, path }) => ({ name: volume.trim(), path: path.trim() }));
+  if (!serverPermissions.shape.volumes.safeParse(names).success) errors["permissions.volumes"] = text.deploy.volumeInvalid;
+  return errors;
+}
+
+/** The path of a setting's value in `deployInput`. */
+export function fieldOf(setting: TemplateSetting): string {
+  return `${setting.isSecret ? "secrets" : "settings"}.${setting.name}`;
+}
+
+/** What is sent. Only to be called with a form that `validate` has nothing against. */
+export function toInput(template: Template, draft: Draft, name: string): DeployInput {
+  const isOpen = isOpenSource(template);
+  const { memoryMib, cpus, volumes, ...others } = draft.permissions;
+  const source: DeployInput["source"] =
+    template.source.type === "npm"
+      ? {
+          type: "npm",
+          package: template.source.package ?? draft.package.trim(),
+          version: isOpen ? draft.version.trim() : template.source.version,
+        }
+      : { type: "oci", image: template.source.image ?? draft.image.trim() };
+  const transport: DeployInput["transport"] = !isOpen
+    ? template.transport
+    : draft.transport === "stdio"
+      ? { type: "stdio" }
+      : { type: "http", port: draft.port ?? 0, path: draft.path.trim() };
+  return {
+    toolboxId: draft.toolboxId as DeployInput["toolboxId"],
+    templateId: template.id,
+    name: name as DeployInput["name"],
+    source,
+    transport,
+    settings: { ...settingsToSend(template, draft), ...extrasToSend(draft, false) },
+    extraArguments: draft.extraArguments
+      .split("\n")
+      .map((line) => line.trim())
+      .filter((line) => line !== ""),
+    secrets: { ...filled(draft.secrets), ...extrasToSend(draft, true) },
+    permissions: {
+      ...others,
+      memoryBytes: Math.round((memoryMib ?? 0) * mebibyte),
+      cpus: cpus ?? 0,
+      volumes: volumes.map((volume) => ({ name: volume.name.trim(), path: volume.path.trim() })),
+    },
+  };
+}
+
+function settingsToSend(template: Template, draft: Draft): Record<string, string> {
+  const withDefault = new Set(template.settings.filter(({ default: value }) => value !== undefined).map(({ name }) => name));
+  return Object.fromEntries(Object.entries(draft.settings).filter(([name, value]) => value !== "" || withDefault.has(name)));
+}
+
+function extrasToSend(draft: Draft, isSecret: boolean): Record<string, string> {
+  const extras = draft.extras.filter((extra) => extra.isSecret === isSecret);
+  return Object.fromEntries(extras.map((extra) => [extra.name.trim(), extra.value]));
+}
+
+function filled(values: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ""));
+}

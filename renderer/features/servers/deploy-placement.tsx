@@ -1,0 +1,63 @@
+import { Link } from "wouter";
+import type { Toolbox } from "../../../shared/model/toolbox.ts";
+import { places } from "../../places.ts";
+import { useNowSelect, useRows, useServersByToolbox } from "../../state/index.ts";
+import { text } from "../../text.ts";
+import { Banner } from "../../ui/banner.tsx";
+import { buttonClass } from "../../ui/button.tsx";
+import { Field, Select } from "../../ui/form.tsx";
+import { toolboxStatus } from "../toolboxes/index.ts";
+import type { DraftProps } from "./deploy-form.tsx";
+
+/** Where the server runs; a toolbox that cannot take it says why. */
+export function Placement({ draft, change, errorAt, recommended }: DraftProps & { recommended: string | null }) {
+  const toolboxes = useRows("toolboxes");
+  const serversOf = useServersByToolbox();
+  const states = useNowSelect((now) => toolboxes.map((toolbox) => toolboxStatus(toolbox, now).state).join());
+  if (toolboxes.length === 0)
+    return (
+      <Banner
+        tone="warn"
+        action={
+          <Link href={`${places.toolboxes}?add`} className={buttonClass("secondary", "sm")}>
+            {text.deploy.noToolbox.action}
+          </Link>
+        }
+      >
+        <span className="font-medium">{text.deploy.noToolbox.title}.</span> {text.deploy.noToolbox.body}
+      </Banner>
+    );
+  const stateOf = states.split(",");
+  return (
+    <Field label={text.deploy.toolbox} error={errorAt("toolboxId")} isRequired>
+      <Select
+        value={draft.toolboxId}
+        onChange={(toolboxId) => change({ toolboxId })}
+        placeholder={text.deploy.toolboxPlaceholder}
+        choices={toolboxes.map((toolbox, index) => {
+          const reason = text.deploy.toolboxReasons[(stateOf[index] ?? "unknown") as keyof typeof text.deploy.toolboxReasons];
+          const servers = text.deploy.toolboxServers(serversOf(toolbox.id).length);
+          return {
+            value: toolbox.id as string,
+            label: toolbox.name,
+            detail: reason !== "" ? reason : toolbox.id === recommended ? `${servers}, ${text.deploy.recommended}` : servers,
+            isDisabled: reason !== "",
+          };
+        })}
+      />
+    </Field>
+  );
+}
+
+/** The connected toolbox with the most memory free; null while none can take a server. */
+export function useRecommendedToolbox(): string | null {
+  const toolboxes = useRows("toolboxes");
+  return useNowSelect((now) => {
+    const ready = toolboxes.filter((toolbox) => toolboxStatus(toolbox, now).state === "connected");
+    return [...ready].sort((one, other) => freeMemory(other) - freeMemory(one))[0]?.id ?? null;
+  });
+}
+
+function freeMemory({ load }: Toolbox): number {
+  return load === null ? 0 : load.memoryTotalBytes - load.memoryUsedBytes;
+}

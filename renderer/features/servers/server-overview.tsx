@@ -1,0 +1,213 @@
+import { Pencil, Trash2 } from "lucide-react";
+import type { ReactNode } from "react";
+import { Link } from "wouter";
+import type { Server } from "../../../shared/model/server.ts";
+import type { Toolbox } from "../../../shared/model/toolbox.ts";
+import { formatAgo, formatDateTime } from "../../format.ts";
+import { places } from "../../places.ts";
+import { useNow, useRow } from "../../state/index.ts";
+import { text } from "../../text.ts";
+import { Banner } from "../../ui/banner.tsx";
+import { Button, buttonClass } from "../../ui/button.tsx";
+import { CopyButton } from "../../ui/copy-button.tsx";
+import { type KeyValue, KeyValues } from "../../ui/key-values.tsx";
+import { PageBody, Section } from "../../ui/page.tsx";
+import { OperationPanel } from "../activity/index.ts";
+import { AppErrorNote } from "../errors/index.tsx";
+import { commandIcons, type useServerCommands } from "./commands.tsx";
+import { describeServer } from "./describe.ts";
+import { PermissionList } from "./permissions.tsx";
+import { useServerState } from "./server-state.tsx";
+import { sourceText } from "./source.tsx";
+
+type Give = ReturnType<typeof useServerCommands>["give"];
+
+/** What is happening to a server, what is wrong with it, and its facts. */
+export function ServerOverview({ server, give }: { server: Server; give: Give }) {
+  const operation = useRow("activities", server.activeOperationId);
+  return (
+    <PageBody className="pt-4">
+      <div className="flex flex-col gap-6">
+        <Condition server={server} give={give} />
+        {operation !== undefined && operation.state === "running" && <OperationPanel activity={operation} />}
+        <div className="grid gap-x-10 gap-y-6 min-[1080px]:grid-cols-2">
+          <Section title={text.servers.facts}>
+            <Facts server={server} />
+          </Section>
+          <div className="flex min-w-0 flex-col gap-6">
+            <Section title={text.servers.configuration}>
+              <Configuration server={server} />
+            </Section>
+            <Section title={text.servers.permissions}>
+              <PermissionList permissions={server.spec.permissions} />
+            </Section>
+          </div>
+        </div>
+      </div>
+    </PageBody>
+  );
+}
+
+/** The one thing that is wrong, with the way on; nothing while all is well. */
+function Condition({ server, give }: { server: Server; give: Give }) {
+  const toolbox = useRow("toolboxes", server.toolboxId);
+  const now = useNow();
+  const { state } = useServerState(server);
+  const { isStale, seenAt } = describeServer(server, toolbox, now);
+  const { observed, lastError, activeOperationId } = server;
+  if (activeOperationId !== null || state === "deleting") return null;
+  const ways = <Ways server={server} give={give} />;
+  if (lastError !== null) return <AppErrorNote error={lastError}>{ways}</AppErrorNote>;
+  if (observed.state === "gone")
+    return (
+      <Banner tone="warn" action={<div className="flex gap-2">{ways}</div>}>
+        <span className="font-medium">{text.servers.goneTitle}.</span> {text.servers.goneBody}
+      </Banner>
+    );
+  if (observed.state === "present" && observed.health.state === "failed" && observed.container.state === "running")
+    return <AppErrorNote error={observed.health.error}>{ways}</AppErrorNote>;
+  if (state === "failed" && observed.state === "present")
+    return (
+      <Banner tone="warn" action={<div className="flex gap-2">{ways}</div>}>
+        {observed.container.exitCode === undefined ? text.servers.ended : text.servers.exitedBadly(observed.container.exitCode)}
+      </Banner>
+    );
+  if (isStale && seenAt !== null) return <Banner tone="warn">{text.servers.staleBanner(formatAgo(now - seenAt))}</Banner>;
+  return null;
+}
+
+function Ways({ server, give }: { server: Server; give: Give }) {
+  return (
+    <>
+      <Button size="sm" icon={commandIcons.redeploy} onClick={() => give("redeploy", [server])}>
+        {text.app.retry}
+      </Button>
+      {server.templateId !== null && (
+        <Link href={places.deploy(server.templateId, { fromServerId: server.id })} className={buttonClass("secondary", "sm")}>
+          <Pencil size={14} aria-hidden className="-ml-0.5" />
+          {text.app.edit}
+        </Link>
+      )}
+      <Link href={places.serverTab(server.id, "logs")} className={buttonClass("secondary", "sm")}>
+        {text.servers.logsTab}
+      </Link>
+      <Button size="sm" variant="ghost" icon={Trash2} onClick={() => give("delete", [server])}>
+        {text.app.delete}
+      </Button>
+    </>
+  );
+}
+
+function Facts({ server }: { server: Server }) {
+  const now = useNow();
+  const toolbox = useRow("toolboxes", server.toolboxId);
+  const template = useRow("templates", server.templateId);
+  const { observed, spec } = server;
+  const items: (KeyValue | false)[] = [
+    { label: text.servers.desired, value: text.servers.desiredWords[server.desired] },
+    { label: text.servers.observed, value: observedText(server, toolbox, now) },
+    observed.state === "present" && { label: text.servers.handshake, value: handshakeText(observed.health) },
+    observed.state === "present" && { label: text.servers.sessions, value: text.counts.plain(observed.sessions) },
+    {
+      label: text.servers.toolbox,
+      value:
+        toolbox === undefined ? (
+          text.app.none
+        ) : (
+          <Link href={places.toolbox(toolbox.id)} className="text-accent-text hover:underline">
+            {toolbox.name}
+          </Link>
+        ),
+    },
+    { label: text.servers.source, value: <Copyable value={sourceText(spec.source)} /> },
+    observed.state === "present" && { label: text.servers.digest, value: <Copyable value={observed.image.digest} /> },
+    observed.state === "present" && {
+      label: text.servers.container,
+      value: <Copyable value={observed.container.id.slice(0, 12)} copies={observed.container.id} />,
+    },
+    observed.state === "present" &&
+      observed.container.startedAt !== undefined && {
+        label: text.servers.startedAt,
+        value: formatDateTime(observed.container.startedAt),
+      },
+    observed.state === "present" && { label: text.servers.restarts, value: text.counts.plain(observed.container.restartCount) },
+    observed.state === "present" &&
+      observed.container.exitCode !== undefined &&
+      observed.container.state !== "running" && {
+        label: text.servers.exitCode,
+        value: String(observed.container.exitCode),
+      },
+    {
+      label: text.servers.template,
+      value:
+        template === undefined ? (
+          text.servers.noTemplate
+        ) : (
+          <Link href={places.template(template.id)} className="text-accent-text hover:underline">
+            {template.title}
+          </Link>
+        ),
+    },
+    { label: text.servers.created, value: formatDateTime(server.createdAt) },
+  ];
+  return <KeyValues items={items.filter((item) => item !== false)} />;
+}
+
+function observedText(server: Server, toolbox: Toolbox | undefined, now: number): string {
+  const { observed } = server;
+  if (observed.state === "never") return text.servers.observedNever;
+  const { seenAt } = describeServer(server, toolbox, now);
+  const age = formatAgo(now - (seenAt ?? observed.at));
+  return observed.state === "gone" ? text.servers.observedGone(age) : text.servers.observedAs(observed.container.state, age);
+}
+
+function handshakeText(health: Extract<Server["observed"], { state: "present" }>["health"]): string {
+  if (health.state === "ready") return text.servers.handshakeReady(health.protocolVersion);
+  return health.state === "failed" ? text.servers.handshakeFailed : text.servers.handshakeUnknown;
+}
+
+function Copyable({ value, copies = value }: { value: string; copies?: string }) {
+  return (
+    <span className="group/copy -my-1 flex items-center gap-1">
+      <code className="min-w-0 break-all font-mono text-xs">{value}</code>
+      <span className="shrink-0 opacity-0 focus-within:opacity-100 group-hover/copy:opacity-100">
+        <CopyButton text={copies} label={text.app.copy} copiedLabel={text.app.copied} />
+      </span>
+    </span>
+  );
+}
+
+function Configuration({ server }: { server: Server }) {
+  const { transport, arguments: list, environment, secrets } = server.spec;
+  const lines = (values: readonly string[]): ReactNode =>
+    values.length === 0 ? (
+      <span className="text-faint">{text.servers.noneSet}</span>
+    ) : (
+      <span className="flex flex-col">
+        {values.map((value) => (
+          <code key={value} className="break-all font-mono text-xs leading-5">
+            {value}
+          </code>
+        ))}
+      </span>
+    );
+  return (
+    <KeyValues
+      items={[
+        {
+          label: text.servers.transport,
+          value:
+            transport.type === "stdio"
+              ? text.catalogue.transports.stdio
+              : text.catalogue.transportHttp(transport.port, transport.path),
+        },
+        { label: text.servers.arguments, value: lines(list) },
+        {
+          label: text.servers.variables,
+          value: lines(Object.entries(environment).map(([name, value]) => `${name}=${value}`)),
+        },
+        { label: text.servers.secrets, value: lines(secrets.map((secret) => secret.name)) },
+      ]}
+    />
+  );
+}

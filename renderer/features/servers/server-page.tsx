@@ -1,0 +1,99 @@
+import { Bot, Ellipsis } from "lucide-react";
+import { useCallback } from "react";
+import { Link, useLocation, useSearch } from "wouter";
+import type { Server } from "../../../shared/model/server.ts";
+import { places } from "../../places.ts";
+import { useConnectionsOfServer, useNowSelect, useRow } from "../../state/index.ts";
+import { text } from "../../text.ts";
+import { Button, buttonClass, IconButton } from "../../ui/button.tsx";
+import { Menu } from "../../ui/menu.tsx";
+import { PageHeader } from "../../ui/page.tsx";
+import { Tabs } from "../../ui/tabs.tsx";
+import { ServerAgents } from "./agents-tab.tsx";
+import { commandIcons, useServerCommands } from "./commands.tsx";
+import { type Command, commandsFor } from "./describe.ts";
+import { ServerLogs } from "./logs.tsx";
+import { ServerResources } from "./resources.tsx";
+import { ServerOverview } from "./server-overview.tsx";
+import { ServerStateLabel } from "./server-state.tsx";
+import { commandEntries } from "./servers-table.tsx";
+import { ServerTools } from "./tools-tab.tsx";
+
+const tabIds = ["overview", "logs", "resources", "tools", "agents"] as const;
+type TabId = (typeof tabIds)[number];
+
+/** Everything about one server. */
+export function ServerPage({ server }: { server: Server }) {
+  const [, navigate] = useLocation();
+  const wanted = new URLSearchParams(useSearch()).get("tab");
+  const tab: TabId = tabIds.find((id) => id === wanted) ?? "overview";
+  const toolbox = useRow("toolboxes", server.toolboxId);
+  const connections = useConnectionsOfServer(server.id);
+  const commands = useServerCommands(
+    useCallback(
+      (command: Command) => {
+        if (command === "delete") navigate(places.servers);
+      },
+      [navigate],
+    ),
+  );
+  const main = useMainCommand(server);
+  return (
+    <>
+      <PageHeader
+        title={server.spec.name}
+        trail={[{ label: text.servers.title, href: places.servers }]}
+        aside={<ServerStateLabel server={server} looks="pill" />}
+        actions={
+          <>
+            <Menu
+              trigger={<IconButton icon={Ellipsis} label={text.app.more} />}
+              entries={commandEntries(server, toolbox, commands.give)}
+            />
+            {main !== null && (
+              <Button icon={commandIcons[main]} onClick={() => commands.give(main, [server])}>
+                {text.servers[main]}
+              </Button>
+            )}
+            <Link href={places.agents} className={buttonClass("primary")}>
+              <Bot size={15} aria-hidden className="-ml-0.5" />
+              {text.servers.connectAgent}
+            </Link>
+          </>
+        }
+      />
+      <Tabs<TabId>
+        label={text.servers.tabs}
+        value={tab}
+        onChange={(next) => navigate(places.serverTab(server.id, next), { replace: true })}
+        tabs={[
+          { id: "overview", label: text.servers.overviewTab, content: <ServerOverview server={server} give={commands.give} /> },
+          { id: "logs", label: text.servers.logsTab, content: <ServerLogs key={server.id} server={server} /> },
+          {
+            id: "resources",
+            label: text.servers.resourcesTab,
+            content: <ServerResources key={server.id} server={server} />,
+          },
+          {
+            id: "tools",
+            label: text.servers.toolsTab,
+            count: server.tools?.items.length,
+            content: <ServerTools server={server} />,
+          },
+          { id: "agents", label: text.servers.agentsTab, count: connections.length, content: <ServerAgents server={server} /> },
+        ]}
+      />
+      {commands.dialog}
+    </>
+  );
+}
+
+/** The one command worth a button of its own, if there is one. */
+function useMainCommand(server: Server): Command | null {
+  const toolbox = useRow("toolboxes", server.toolboxId);
+  const command = useNowSelect((now) => {
+    const states = commandsFor(server, toolbox, now);
+    return (["redeploy", "start", "stop"] as const).find((candidate) => states[candidate] === "yes") ?? null;
+  });
+  return command as Command | null;
+}
