@@ -368,7 +368,8 @@ type ToggleProps = Labelling & {
 };
 
 const tick =
-  "shrink-0 cursor-pointer appearance-none border border-control bg-field transition-colors hover:border-control-hover focus-visible:outline-2 focus-visible:outline-focus focus-visible:outline-offset-2 checked:border-accent checked:bg-accent indeterminate:border-accent indeterminate:bg-accent disabled:cursor-not-allowed disabled:opacity-60 aria-invalid:border-danger";
+  "shrink-0 appearance-none border transition-colors focus-visible:outline-2 focus-visible:outline-focus focus-visible:outline-offset-2 checked:border-accent checked:bg-accent indeterminate:border-accent indeterminate:bg-accent disabled:opacity-60 aria-invalid:border-danger";
+const square = "border-control-hover bg-field hover:border-faint";
 
 /** On or off, at once. */
 export function Switch({ isChecked, onChange, isDisabled = false, label, detail, className, ...rest }: ToggleProps) {
@@ -384,7 +385,7 @@ export function Switch({ isChecked, onChange, isDisabled = false, label, detail,
         checked={isChecked}
         disabled={isDisabled}
         onChange={(event) => onChange(event.target.checked)}
-        className={join(tick, "peer h-[18px] w-8 rounded-full bg-control")}
+        className={join(tick, "peer h-[18px] w-8 rounded-full border-control-hover bg-control hover:border-faint")}
       />
       <span className="pointer-events-none absolute left-[3px] size-3 rounded-full bg-white shadow-sm transition-transform peer-checked:translate-x-[14px] motion-reduce:transition-none" />
     </span>
@@ -416,7 +417,7 @@ export function Checkbox({
         checked={isChecked}
         disabled={isDisabled}
         onChange={(event) => onChange(event.target.checked)}
-        className={join(tick, "peer size-4 rounded-[5px]")}
+        className={join(tick, square, "peer size-4 rounded-[5px]")}
       />
       <Check
         size={12}
@@ -470,7 +471,7 @@ export function RadioGroup<Value extends string>({
                     checked={choice.value === value}
                     disabled={isOff}
                     onChange={() => onChange(choice.value)}
-                    className={join(tick, "peer size-4 rounded-full")}
+                    className={join(tick, square, "peer size-4 rounded-full")}
                   />
                   <span className="pointer-events-none absolute left-[5px] hidden size-1.5 rounded-full bg-on-accent peer-checked:block" />
                 </span>

@@ -40,7 +40,7 @@ export function AccessEditor({ connection, server, draft, onDraft }: AccessEdito
   const change = (next: readonly string[] | null) => onDraft({ allowed: next === null ? null : [...next] });
 
   return (
-    <div className="flex max-w-3xl flex-col gap-5">
+    <div className="flex min-h-full max-w-3xl flex-col gap-5">
       <RadioGroup
         label={words.label}
         value={allowed === null ? "all" : "some"}
@@ -54,7 +54,7 @@ export function AccessEditor({ connection, server, draft, onDraft }: AccessEdito
       {allowed !== null && rows.length === 0 && <p className="text-muted text-sm">{words.toolsUnknown}</p>}
       {allowed?.length === 0 && <Banner tone="warn">{words.nothingChosen}</Banner>}
       {save.error !== null && <AppErrorNote error={save.error} />}
-      <div className="flex items-center gap-2">
+      <div className="sticky bottom-0 z-1 flex items-center gap-2 border-line border-t bg-surface py-3">
         <Button variant="primary" disabled={!isChanged} isBusy={save.isBusy} onClick={() => void save.run(allowed)}>
           {words.save}
         </Button>
@@ -101,7 +101,7 @@ function ToolChoices({ rows, allowed, onChange }: ToolChoicesProps) {
       {shown.length === 0 ? (
         <p className="text-muted text-sm">{words.noMatch}</p>
       ) : (
-        <ul className="flex max-h-112 flex-col overflow-y-auto rounded-lg border border-line">
+        <ul className="flex flex-col overflow-hidden rounded-lg border border-line">
           {shown.map((row) => (
             <li key={row.name} className="border-line border-b last:border-b-0">
               <Checkbox

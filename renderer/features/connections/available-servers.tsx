@@ -89,7 +89,7 @@ function AvailableServer({ agent, server }: { agent: Agent; server: Server }) {
   });
   return (
     <li className="flex flex-col border-line border-b last:border-b-0">
-      <div className="grid min-h-12 grid-cols-[minmax(8rem,1fr)_minmax(8rem,0.8fr)_minmax(10rem,2fr)_auto] items-center gap-4 px-3.5 py-1.5 text-sm">
+      <div className="grid min-h-12 grid-cols-[minmax(7rem,1fr)_11rem_minmax(8rem,1.6fr)_auto] items-center gap-4 px-3.5 py-1.5 text-sm">
         <span className="truncate font-medium">{name}</span>
         <ServerStateLabel server={server} />
         <ToolSummary server={server} isOpen={isOpen} onToggle={() => setOpen(!isOpen)} />
@@ -133,13 +133,15 @@ function ToolSummary({ server, isOpen, onToggle }: ToolSummaryProps) {
     <button
       type="button"
       aria-expanded={isOpen}
-      aria-label={words.showTools(server.spec.name)}
       onClick={onToggle}
       disabled={items.length === 0}
       className="-mx-1.5 flex h-7 min-w-0 items-center gap-1.5 rounded-md px-1.5 text-left text-xs hover:bg-hover"
     >
       <ChevronRight size={13} aria-hidden className={join("shrink-0 text-faint transition-transform", isOpen && "rotate-90")} />
-      <span className="tnum shrink-0 font-medium">{words.toolsKnown(items.length)}</span>
+      <span className="tnum shrink-0 font-medium">
+        {words.toolsKnown(items.length)}
+        <span className="sr-only"> {words.ofServer(server.spec.name)}</span>
+      </span>
       <span className="truncate text-muted">
         {names.join(", ")}
         {hidden > 0 && ` ${words.moreTools(hidden)}`}

@@ -62,7 +62,7 @@ function ConnectedServer({ connection, onDisconnect }: ConnectedServerProps) {
   const name = server?.spec.name ?? words.goneServer;
   const place = places.connection(connection.agentId, connection.id);
   return (
-    <li className="group relative grid min-h-12 grid-cols-[minmax(8rem,1.3fr)_minmax(8rem,1fr)_minmax(6rem,0.8fr)_minmax(9rem,1fr)_auto] items-center gap-4 border-line border-b px-3.5 py-1.5 text-sm last:border-b-0 hover:bg-hover">
+    <li className="group relative grid min-h-12 grid-cols-[minmax(7rem,1.3fr)_11rem_minmax(5.5rem,0.7fr)_minmax(8.5rem,1.2fr)_auto] items-center gap-4 border-line border-b px-3.5 py-1.5 text-sm last:border-b-0 hover:bg-hover">
       <Link
         href={place}
         aria-label={words.openOf(name)}
@@ -105,7 +105,8 @@ function Usage({ connection: { calls, errors, lastUsedAt } }: { connection: Conn
   if (ago === null) return <span className="truncate text-faint text-xs">{words.neverUsed}</span>;
   return (
     <span className="tnum truncate text-muted text-xs">
-      {words.usage(calls, errors)}, {words.lastUsed(ago)}
+      {words.usage(calls, errors)}
+      <span className="hidden min-[1120px]:inline">, {words.lastUsed(ago)}</span>
     </span>
   );
 }

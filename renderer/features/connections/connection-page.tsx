@@ -36,7 +36,6 @@ export function ConnectionPage({ connection, agent }: ConnectionPageProps) {
   const tab: TabId = tabIds.find((id) => id === asked) ?? "tools";
   const name = server?.spec.name ?? words.goneServer;
   const place = places.connection(agent.id, connection.id);
-  const scrolling = "flex flex-col gap-5 pt-5";
 
   return (
     <>
@@ -64,7 +63,7 @@ export function ConnectionPage({ connection, agent }: ConnectionPageProps) {
             id: "access",
             label: words.accessTab,
             content: (
-              <PageBody className={scrolling}>
+              <PageBody className="pt-5 pb-0">
                 <AccessEditor connection={connection} server={server} draft={draft} onDraft={setDraft} />
               </PageBody>
             ),
@@ -73,7 +72,7 @@ export function ConnectionPage({ connection, agent }: ConnectionPageProps) {
             id: "details",
             label: words.detailsTab,
             content: (
-              <PageBody className={scrolling}>
+              <PageBody className="pt-5">
                 <ConnectionDetails connection={connection} agent={agent} server={server} />
               </PageBody>
             ),
@@ -105,12 +104,12 @@ function Conditions({ connection, server }: { connection: Connection; server: Se
   else if (state !== null && state !== "running") notes.push(words.notRunning(text.servers.states[state].toLowerCase()));
   if (notes.length === 0) return null;
   return (
-    <div className="flex flex-col gap-2 px-5 pb-2">
-      {notes.map((note) => (
-        <Banner key={note} tone="warn">
-          {note}
-        </Banner>
-      ))}
+    <div className="px-5 pb-2">
+      <Banner tone="warn">
+        {notes.map((note) => (
+          <p key={note}>{note}</p>
+        ))}
+      </Banner>
     </div>
   );
 }

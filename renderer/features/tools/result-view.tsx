@@ -44,10 +44,12 @@ export function RunView({ run, actions }: { run: Run; actions?: ReactNode }) {
   const { outcome } = run;
   const duration = durationOf(outcome);
   return (
-    <section aria-label={words.of(run.tool)} aria-live="polite" className="flex min-w-0 flex-col gap-3">
+    <section aria-label={words.of(run.tool)} className="flex min-w-0 flex-col gap-3">
       <div className="flex min-h-7 flex-wrap items-center gap-x-3 gap-y-1">
         <h3 className="font-semibold text-sm">{words.title}</h3>
-        <RunState outcome={outcome} />
+        <span role="status">
+          <RunState outcome={outcome} />
+        </span>
         <span className="tnum text-faint text-xs">
           {formatClock(run.startedAt)}
           {duration !== null && `, ${words.took(formatDuration(duration))}`}

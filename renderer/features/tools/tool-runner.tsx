@@ -155,11 +155,11 @@ function EarlierRuns({ runs, shownId, onShow, onForget }: EarlierRunsProps) {
           <li key={run.id}>
             <button
               type="button"
-              aria-label={words.result.show(run.tool, formatClock(run.startedAt))}
               aria-pressed={run.id === shownId}
               onClick={() => onShow(run)}
               className="-mx-2 flex w-[calc(100%+1rem)] items-center gap-3 rounded-md px-2 py-1 text-left text-sm outline-offset-[-2px] hover:bg-hover aria-pressed:bg-selected"
             >
+              <span className="sr-only">{words.result.show}</span>
               <span className="tnum shrink-0 text-faint text-xs">{formatClock(run.startedAt)}</span>
               <span className="shrink-0 font-medium">{run.tool}</span>
               <span className="min-w-0 flex-1 truncate font-mono text-2xs text-muted">{JSON.stringify(run.arguments)}</span>

@@ -6,7 +6,7 @@ import { Checkbox, Field, FieldGroup, PasswordInput, Select, Switch, TextArea, T
 import { join } from "../../../ui/join.ts";
 import { Segments } from "../../../ui/segments.tsx";
 import { GroupFields, ListItems } from "./containers.tsx";
-import { absent, type Draft, draftOf, emptyDraft, readDraft, variantDraft } from "./draft.ts";
+import { absent, type Draft, type DraftOf, draftOf, emptyDraft, readDraft, variantDraft } from "./draft.ts";
 import { sentenceFor } from "./invalid-text.ts";
 import type { FieldNode, NodeOf } from "./node.ts";
 import type { Invalid } from "./validate.ts";
@@ -132,11 +132,16 @@ function TextField(props: FieldProps<NodeOf<"text">>) {
         ) : node.format === "password" ? (
           <PasswordInput {...control} revealLabels={{ show: text.app.showSecret, hide: text.app.hideSecret }} />
         ) : (
-          <TextInput {...control} type={node.format === "date" ? "date" : "text"} inputMode={inputModeOf(node)} />
+          <TextInput
+            {...control}
+            type={node.format === "date" ? "date" : "text"}
+            inputMode={inputModeOf(node)}
+            className={isShort(node) ? "max-w-56" : ""}
+          />
         )}
       </Field>
       {mayBeEmpty && (
-        <Button size="sm" variant="ghost" onClick={() => onChange({ kind: "text", text: "" })}>
+        <Button size="sm" variant="ghost" className="-ml-2.5" onClick={() => onChange({ kind: "text", text: "" })}>
           {words.sendEmpty}
         </Button>
       )}
@@ -146,6 +151,10 @@ function TextField(props: FieldProps<NodeOf<"text">>) {
 
 function inputModeOf(node: NodeOf<"text">): "email" | "url" | "text" {
   return node.format === "email" || node.format === "url" ? node.format : "text";
+}
+
+function isShort({ format }: NodeOf<"text">): boolean {
+  return format === "date" || format === "time" || format === "date-time";
 }
 
 function typeWordOf(node: NodeOf<"text">): string {
@@ -303,6 +312,7 @@ function ListField(props: FieldProps<NodeOf<"list">>) {
 
 function GroupField(props: FieldProps<NodeOf<"group">>) {
   const { node, draft, name, isRequired, onChange } = props;
+  if (node.fields.length === 0) return <MapField {...props} />;
   const isOpen = draft.kind === "group";
   const frame = groupFrameOf(props, words.types.group);
   const toggle = isRequired ? undefined : isOpen ? (
@@ -339,6 +349,22 @@ function GroupField(props: FieldProps<NodeOf<"group">>) {
   );
 }
 
+/** An object of free names: entries can be added at once; without any an optional one is left out. */
+function MapField(props: FieldProps<NodeOf<"group">>) {
+  const { draft, isRequired, onChange } = props;
+  const map = draft.kind === "group" ? draft : noEntries;
+  return (
+    <FieldGroup {...groupFrameOf(props, words.types.group)}>
+      <GroupFields
+        {...props}
+        draft={map}
+        onChange={(next) => onChange(next.kind === "group" && next.extra.length === 0 && !isRequired ? absent : next)}
+      />
+    </FieldGroup>
+  );
+}
+
+const noEntries: DraftOf<"group"> = { kind: "group", fields: {}, extra: [], nextKey: 0 };
 const fewOptions = 3;
 
 function VariantField(props: FieldProps<NodeOf<"variant">>) {
