@@ -8,8 +8,9 @@ import { useConnectionsByAgent, useNowSelect, useRow } from "../../state/index.t
 import { text } from "../../text.ts";
 import { IconButton } from "../../ui/button.tsx";
 import { Menu } from "../../ui/menu.tsx";
+import { StatusShape, type StatusTone } from "../../ui/status.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
-import { ServerStateLabel } from "../servers/index.ts";
+import { describeServer } from "../servers/index.ts";
 import { EditAgent } from "./agent-dialog.tsx";
 import { DeleteAgent } from "./delete-agent.tsx";
 
@@ -111,7 +112,7 @@ function ConnectionStates({ connections }: { connections: readonly Connection[] 
   if (connections.length === 0) return <span className="text-faint">{text.agents.noConnections}</span>;
   const hidden = connections.length - shownConnections;
   return (
-    <span className="flex min-w-0 items-center gap-4">
+    <span className="flex min-w-0 items-center gap-4 overflow-hidden">
       {connections.slice(0, shownConnections).map((connection) => (
         <ConnectionState key={connection.id} connection={connection} />
       ))}
@@ -120,16 +121,18 @@ function ConnectionStates({ connections }: { connections: readonly Connection[] 
   );
 }
 
+/** Shape and name; the word as well unless the server simply runs. */
 function ConnectionState({ connection }: { connection: Connection }) {
   const server = useRow("servers", connection.serverId);
+  const toolbox = useRow("toolboxes", server?.toolboxId);
+  const describe = (now: number) => (server === undefined ? null : describeServer(server, toolbox, now));
+  const tone = useNowSelect((now) => describe(now)?.tone ?? "unknown") as StatusTone;
+  const word = useNowSelect((now) => describe(now)?.word ?? "");
   return (
     <span className="flex min-w-0 items-center gap-1.5">
+      <StatusShape tone={tone} />
       <span className="truncate">{server?.spec.name ?? text.connections.goneServer}</span>
-      {server !== undefined && (
-        <span className="shrink-0 text-muted text-xs [&_span]:text-xs">
-          <ServerStateLabel server={server} />
-        </span>
-      )}
+      <span className={tone === "ok" ? "sr-only" : "shrink-0 text-faint text-xs"}>{word}</span>
     </span>
   );
 }

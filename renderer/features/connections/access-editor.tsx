@@ -8,6 +8,7 @@ import { Badge } from "../../ui/badge.tsx";
 import { Banner } from "../../ui/banner.tsx";
 import { Button } from "../../ui/button.tsx";
 import { Checkbox, RadioGroup } from "../../ui/form.tsx";
+import { PageBody } from "../../ui/page.tsx";
 import { SearchField } from "../../ui/search-field.tsx";
 import { announce } from "../../ui/toast.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
@@ -40,21 +41,25 @@ export function AccessEditor({ connection, server, draft, onDraft }: AccessEdito
   const change = (next: readonly string[] | null) => onDraft({ allowed: next === null ? null : [...next] });
 
   return (
-    <div className="flex min-h-full max-w-3xl flex-col gap-5">
-      <RadioGroup
-        label={words.label}
-        value={allowed === null ? "all" : "some"}
-        onChange={(mode) => change(mode === "all" ? null : (saved ?? []))}
-        choices={[
-          { value: "all", label: words.all, detail: words.allDetail },
-          { value: "some", label: words.some, detail: words.someDetail },
-        ]}
-      />
-      {allowed !== null && rows.length > 0 && <ToolChoices rows={rows} allowed={allowed} onChange={change} />}
-      {allowed !== null && rows.length === 0 && <p className="text-muted text-sm">{words.toolsUnknown}</p>}
-      {allowed?.length === 0 && <Banner tone="warn">{words.nothingChosen}</Banner>}
-      {save.error !== null && <AppErrorNote error={save.error} />}
-      <div className="sticky bottom-0 z-1 flex items-center gap-2 border-line border-t bg-surface py-3">
+    <div className="flex min-h-0 flex-1 flex-col">
+      <PageBody className="pt-5">
+        <div className="flex max-w-3xl flex-col gap-5">
+          <RadioGroup
+            label={words.label}
+            value={allowed === null ? "all" : "some"}
+            onChange={(mode) => change(mode === "all" ? null : (saved ?? []))}
+            choices={[
+              { value: "all", label: words.all, detail: words.allDetail },
+              { value: "some", label: words.some, detail: words.someDetail },
+            ]}
+          />
+          {allowed !== null && rows.length > 0 && <ToolChoices rows={rows} allowed={allowed} onChange={change} />}
+          {allowed !== null && rows.length === 0 && <p className="text-muted text-sm">{words.toolsUnknown}</p>}
+          {allowed?.length === 0 && <Banner tone="warn">{words.nothingChosen}</Banner>}
+          {save.error !== null && <AppErrorNote error={save.error} />}
+        </div>
+      </PageBody>
+      <div className="flex shrink-0 items-center gap-2 border-line border-t px-5 py-3">
         <Button variant="primary" disabled={!isChanged} isBusy={save.isBusy} onClick={() => void save.run(allowed)}>
           {words.save}
         </Button>

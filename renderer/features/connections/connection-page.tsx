@@ -62,11 +62,7 @@ export function ConnectionPage({ connection, agent }: ConnectionPageProps) {
           {
             id: "access",
             label: words.accessTab,
-            content: (
-              <PageBody className="pt-5 pb-0">
-                <AccessEditor connection={connection} server={server} draft={draft} onDraft={setDraft} />
-              </PageBody>
-            ),
+            content: <AccessEditor connection={connection} server={server} draft={draft} onDraft={setDraft} />,
           },
           {
             id: "details",
