@@ -264,6 +264,8 @@ export function TextArea({ value, onChange, isCode = false, className, rows = 3,
       spellCheck={isCode ? false : undefined}
       value={value}
       onChange={(event) => onChange(event.target.value)}
+      // The rows attribute has no effect on a text area that grows with its text.
+      style={{ minHeight: `calc(${rows} * 1.25rem + 0.75rem)` }}
       className={join(
         box,
         "field-sizing-content max-h-96 px-2.5 py-[5px] read-only:bg-sunken",
