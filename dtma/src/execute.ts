@@ -14,7 +14,6 @@ import { secretVariablesVariable } from "./images/secret-preload.ts";
 import { sendTar } from "./images/tar.ts";
 import {
   containerName,
-  kindFilter,
   kindLabels,
   readServerLabels,
   type Scope,
@@ -240,7 +239,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     const hasEnded = view !== undefined && view.state !== "running";
     const printed = failure.output ?? (await containerOutput(containerId));
     const output = await secrets.scrub(view?.bindSources[secretsPath], printed);
-    const code = hasEnded && failure.code === "SERVER_NOT_RUNNING" ? "SERVER_EXITED" : failure.code;
+    const code = hasEnded || failure.code === "SERVER_NOT_RUNNING" ? "SERVER_EXITED" : failure.code;
     return new AppError(code, {
       ...(code === failure.code ? { message: failure.message } : {}),
       ...(output === "" ? {} : { output }),
@@ -408,7 +407,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       }
       await network.restoreRule();
       if (!isFirst) return;
-      for (const id of await docker.listContainers(kindFilter(scope, "build"))) await docker.removeContainer(id);
+      await images.removeInterrupted();
       const left = (await Promise.all(containers.map(({ id }) => docker.getContainer(id)))).filter(
         (view) => view !== undefined,
       );

@@ -80,8 +80,10 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
     servers.setBusy(name, true);
     onChange(operation);
     log.info("operation.started", { operationId: operation.id, kind: operation.kind, server: name });
-    const ended = perform(operation, steps, name, request, controller.signal).finally(() => {
+    const ended = perform(operation, steps, name, request, controller.signal).then((outcome) => {
       clearTimeout(deadline);
+      // The end is seen and the server is free in the same moment.
+      Object.assign(operation, outcome, { endedAt: Date.now() });
       running.delete(name);
       servers.setBusy(name, false);
       log.info("operation.ended", {
@@ -102,7 +104,7 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
     name: string,
     request: Run["request"],
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<Pick<Operation, "state" | "error">> {
     let current: OperationStep | undefined;
     let lastProgressAt = 0;
     const run: Run = {
@@ -133,20 +135,22 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
         await executor.run(step, run);
       }
       if (current !== undefined) current.state = "done";
-      operation.state = "succeeded";
+      await look(name);
+      return { state: "succeeded" };
     } catch (error) {
       const reason: unknown = signal.aborted ? signal.reason : error;
       const failure = toAppError(reason);
       if (failure.code === "INTERNAL") log.error("operation.failed", error, { operationId: operation.id });
       await undo(run, operation);
+      await look(name);
       if (current !== undefined) current.state = "failed";
       for (const step of operation.steps) if (step.state === "pending") step.state = "skipped";
-      operation.error = failure.toShape();
-      operation.state = failure.code === "CANCELLED" ? "cancelled" : "failed";
-    } finally {
-      operation.endedAt = Date.now();
-      await servers.refresh(name).catch((error: unknown) => log.error("server.refresh-failed", error, { server: name }));
+      return { state: failure.code === "CANCELLED" ? "cancelled" : "failed", error: failure.toShape() };
     }
+  }
+
+  async function look(name: string): Promise<void> {
+    await servers.refresh(name).catch((error: unknown) => log.error("server.refresh-failed", error, { server: name }));
   }
 
   async function undo(run: Run, { id }: Operation): Promise<void> {

@@ -46,8 +46,10 @@ export interface Images {
   /** Installs into a temporary folder; `dispose` removes it. */
   install(resolved: ResolvedPackage, signal: AbortSignal): Promise<{ folder: string; [Symbol.asyncDispose](): Promise<void> }>;
   build(target: BuildTarget, folder: string, onProgress: Progress, signal: AbortSignal): Promise<PulledImage>;
-  /** Removes images made here that none of `usedImageIds` is, and what interrupted builds left. */
+  /** Removes images made here that none of `usedImageIds` is. */
   removeUnused(usedImageIds: ReadonlySet<string>): Promise<void>;
+  /** Removes what the builds of a DTMA that was killed have left. Only while nothing is built. */
+  removeInterrupted(): Promise<void>;
 }
 
 type ImagesDeps = {
@@ -194,6 +196,11 @@ export function createImages({ docker, scope, log, workFolder, nodeRuntime, node
       const image = await docker.getImage(reference);
       if (image === undefined) throw new AppError("INTERNAL", { message: "The image is not there after its build." });
       return toPulled(reference, image);
+    },
+
+    async removeInterrupted() {
+      for (const id of await docker.listContainers(kindFilter(scope, "build"))) await docker.removeContainer(id);
+      await rm(workFolder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
     },
 
     async removeUnused(usedImageIds) {

@@ -16,6 +16,10 @@ INVARIANTS
 const outputLines = 30;
 const npmPath = join(dirname(createRequire(import.meta.url).resolve("npm/package.json")), "bin", "npm-cli.js");
 
+/** npm would go on after a DTMA that was killed; the end of its standard input tells it. */
+const endWithParent =
+  "data:text/javascript,process.stdin.on('end',()=>process.exit(1)).on('error',()=>process.exit(1)).resume().unref()";
+
 export type ResolvedPackage = { name: string; version: string; integrity: string };
 
 const viewed = z.object({
@@ -102,8 +106,19 @@ async function runNpm(args: string[], folder: string, signal: AbortSignal, wante
   signal.throwIfAborted();
   const child = spawn(
     process.execPath,
-    [npmPath, ...args, "--prefix", folder, "--no-update-notifier", "--loglevel=error", "--no-progress", "--color=false"],
-    { cwd: folder, env: npmEnvironment(process.env), stdio: ["ignore", "pipe", "pipe"] },
+    [
+      "--import",
+      endWithParent,
+      npmPath,
+      ...args,
+      "--prefix",
+      folder,
+      "--no-update-notifier",
+      "--loglevel=error",
+      "--no-progress",
+      "--color=false",
+    ],
+    { cwd: folder, env: npmEnvironment(process.env), stdio: ["pipe", "pipe", "pipe"] },
   );
   const kill = () => child.kill("SIGKILL");
   signal.addEventListener("abort", kill, { once: true });

@@ -1,0 +1,60 @@
+import type { IncomingMessage } from "node:http";
+import { describe, expect, it } from "vitest";
+import { hashToken } from "../data-folder.ts";
+import { createGuard } from "./guard.ts";
+
+const token = "the-right-token-for-it";
+let nowMs = 0;
+const guard = () => createGuard({ tokenHash: hashToken(token), allowedHosts: ["toolbox.example"], now: () => nowMs });
+
+function request(headers: Record<string, string>, remoteAddress = "10.0.0.1"): IncomingMessage {
+  return { headers, socket: { remoteAddress } } as unknown as IncomingMessage;
+}
+
+describe("guard", () => {
+  it("knows the toolbox's token and nothing else", () => {
+    expect(guard().isToolboxToken(token)).toBe(true);
+    for (const wrong of ["", token.slice(1), `${token} `, token.toUpperCase()])
+      expect(guard().isToolboxToken(wrong)).toBe(false);
+  });
+
+  it.each([
+    ["Bearer abc", "abc"],
+    ["bearer  abc", "abc"],
+    ["Basic abc", undefined],
+    ["Bearer", undefined],
+    ["Bearer a b", undefined],
+  ])("reads %j", (authorization, expected) => {
+    expect(guard().bearer(request({ authorization }))).toBe(expected);
+  });
+
+  it.each(["127.0.0.1:30000", "[::1]:30000", "203.0.113.7", "localhost:1", "toolbox.example:30000", "TOOLBOX.example"])(
+    "answers at %s",
+    (host) => {
+      expect(() => guard().checkPlace(request({ host }))).not.toThrow();
+      expect(() => guard().checkPlace(request({ host, origin: `http://${host}` }))).not.toThrow();
+    },
+  );
+
+  it.each([
+    [{ host: "rebound.example:30000" }],
+    [{ host: "rebound.example:30000", origin: "http://rebound.example:30000" }],
+    [{ host: "127.0.0.1:30000", origin: "https://evil.example" }],
+    [{ host: "127.0.0.1:30000", origin: "null" }],
+    [{ host: "localhost.evil.example" }],
+    [{}],
+  ])("refuses %j", (headers) => {
+    expect(() => guard().checkPlace(request(headers as Record<string, string>))).toThrow(
+      expect.objectContaining({ code: "FORBIDDEN" }),
+    );
+  });
+
+  it("slows an address down after ten failures, for a minute, and no other", () => {
+    const one = guard();
+    const codes = Array.from({ length: 12 }, () => one.refusal(request({})).code);
+    expect(codes).toEqual([...Array(10).fill("TOOLBOX_REFUSED"), "LIMIT_REACHED", "LIMIT_REACHED"]);
+    expect(one.refusal(request({}, "10.0.0.2")).code).toBe("TOOLBOX_REFUSED");
+    nowMs += 60_001;
+    expect(one.refusal(request({})).code).toBe("TOOLBOX_REFUSED");
+  });
+});

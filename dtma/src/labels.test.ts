@@ -1,0 +1,58 @@
+import { describe, expect, it } from "vitest";
+import { serverId } from "../../shared/model/ids.ts";
+import { serverSpec } from "../../shared/model/spec.ts";
+import {
+  containerName,
+  containerRole,
+  createScope,
+  networkName,
+  readServerLabels,
+  scopeFilter,
+  serverLabels,
+} from "./labels.ts";
+import { bridgeName } from "./network.ts";
+
+const id = serverId.parse("6f9619ff-8b86-4d01-b42d-00cf4fc964ff");
+const spec = serverSpec.parse({
+  name: "one",
+  source: { type: "npm", package: "@scope/server", version: "^1" },
+  transport: { type: "http", port: 80, path: "/mcp" },
+  environment: { A: 'quo"te\n' },
+  secrets: [{ name: "KEY", required: true }],
+});
+const server = { serverId: id, spec, image: { reference: "r:1", digest: "sha256:0" } };
+
+describe("labels", () => {
+  it("say all that a DTMA must know of a server", () => {
+    const scope = createScope("default", { team: "x" });
+    const labels = serverLabels(scope, server);
+    expect(readServerLabels(labels)).toEqual(server);
+    expect(labels).toMatchObject({ team: "x", ...scopeFilter(scope) });
+  });
+
+  it("cannot be replaced by a person's own labels", () => {
+    expect(createScope("mine", { "dev.dtma.scope": "other" }).labels["dev.dtma.scope"]).toBe("mine");
+  });
+
+  it("that are not a server's, or broken, are nobody's", () => {
+    const labels = serverLabels(createScope("default", {}), server);
+    expect(readServerLabels({})).toBeUndefined();
+    expect(readServerLabels({ ...labels, "dev.dtma.spec": "{" })).toBeUndefined();
+    expect(readServerLabels({ ...labels, "dev.dtma.server-id": "x" })).toBeUndefined();
+  });
+
+  it("keep the default scope's names plain and the others apart", () => {
+    const [plain, other] = [createScope("default", {}), createScope("w1", {})];
+    expect(containerName(plain, "one")).toBe("one");
+    expect(containerName(other, "one")).toBe("w1.one");
+    expect(networkName(other)).not.toBe(networkName(plain));
+    expect(bridgeName(other)).not.toBe(bridgeName(plain));
+    expect(bridgeName(createScope("x".repeat(64), {})).length).toBeLessThanOrEqual(15);
+  });
+
+  it("tell a server's container from those of an update under way", () => {
+    const scope = createScope("default", {});
+    for (const role of ["current", "new", "old"] as const) expect(containerRole(containerName(scope, "one", role))).toBe(role);
+    expect(containerRole("renew")).toBe("current");
+  });
+});
