@@ -1,5 +1,6 @@
 import type { Cursor, StateEvent } from "../../shared/contract/state.ts";
 import type { Facts } from "../../shared/model/facts.ts";
+import { localCondition } from "../../shared/model/sync.ts";
 import type { Store } from "./store/index.ts";
 
 /** Facts about this machine: not rows, unknown again at every start, told to the window when they change. */
@@ -10,7 +11,7 @@ export type FactsCell = {
 };
 
 export function createFacts(): FactsCell {
-  let current: Facts = { keychain: { state: "unknown" }, docker: { state: "unknown" } };
+  let current: Facts = { keychain: { state: "unknown" }, docker: { state: "unknown" }, sync: localCondition };
   const listeners = new Set<() => void>();
   return {
     get: () => current,

@@ -1,5 +1,6 @@
 import type { Change, Cursor, Entities, EntityName, StateEvent } from "../../shared/contract/state.ts";
 import type { Facts } from "../../shared/model/facts.ts";
+import { localCondition } from "../../shared/model/sync.ts";
 
 /*
 The window's read-only copy of the control centre's rows. Pure.
@@ -23,7 +24,7 @@ export type Copy = {
 export const emptyCopy: Copy = {
   isReady: false,
   cursor: null,
-  facts: { keychain: { state: "unknown" }, docker: { state: "unknown" } },
+  facts: { keychain: { state: "unknown" }, docker: { state: "unknown" }, sync: localCondition },
   tables: {
     toolboxes: new Map(),
     templates: new Map(),
@@ -31,6 +32,9 @@ export const emptyCopy: Copy = {
     agents: new Map(),
     connections: new Map(),
     activities: new Map(),
+    people: new Map(),
+    queue: new Map(),
+    toolLists: new Map(),
   },
 };
 
@@ -76,6 +80,9 @@ function toTables(rows: Extract<StateEvent, { type: "snapshot" }>["rows"]): Tabl
     agents: byId(rows.agents),
     connections: byId(rows.connections),
     activities: byId(rows.activities),
+    people: byId(rows.people),
+    queue: byId(rows.queue),
+    toolLists: byId(rows.toolLists),
   };
 }
 

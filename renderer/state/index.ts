@@ -1,6 +1,6 @@
 import { useSyncExternalStore } from "react";
 import { create } from "zustand";
-import type { Entities, EntityName, Session } from "../../shared/contract/state.ts";
+import type { Activity, Entities, EntityName, Session } from "../../shared/contract/state.ts";
 import type { Connection } from "../../shared/model/agent.ts";
 import type { Server } from "../../shared/model/server.ts";
 import { type LinkState, linkState } from "../api.ts";
@@ -30,6 +30,9 @@ const sorted: { [Name in EntityName]: (table: Tables[Name]) => readonly Entities
   agents: perTable((table) => [...table.values()].sort(byName((row) => row.name))),
   connections: perTable((table) => [...table.values()].sort((one, other) => one.createdAt - other.createdAt)),
   activities: perTable((table) => [...table.values()].sort((one, other) => other.startedAt - one.startedAt)),
+  people: perTable((table) => [...table.values()].sort(byName((row) => row.name))),
+  queue: perTable((table) => [...table.values()].sort((one, other) => one.position - other.position)),
+  toolLists: perTable((table) => [...table.values()]),
 };
 
 /** All rows of a table: by name, connections oldest first, activities newest first. */
@@ -69,6 +72,15 @@ export function useConnectionsOfAgent(agentId: string): readonly Connection[] {
 /** A look-up from an agent's id to its connections. */
 export function useConnectionsByAgent(): (agentId: string) => readonly Connection[] {
   return useCopy((copy) => connectionsByAgent(copy.tables.connections));
+}
+
+const activitiesByServer = perTable((table: Tables["activities"]) =>
+  groupBy((row: Activity) => row.serverId)(new Map(sorted.activities(table).map((row) => [row.id, row]))),
+);
+
+/** What was done to a server, newest first. */
+export function useActivitiesOfServer(serverId: string): readonly Activity[] {
+  return useCopy((copy) => activitiesByServer(copy.tables.activities)(serverId));
 }
 
 /** Where the link of the window to the control centre stands. */

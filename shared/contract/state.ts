@@ -5,6 +5,7 @@ import { facts } from "../model/facts.ts";
 import { serverId, timestampMs, toolboxId } from "../model/ids.ts";
 import { operation } from "../model/operation.ts";
 import { server } from "../model/server.ts";
+import { person, queuedChange, toolList } from "../model/sync.ts";
 import { template } from "../model/template.ts";
 import { toolbox } from "../model/toolbox.ts";
 import { route } from "./route.ts";
@@ -21,6 +22,9 @@ export const entities = {
   agents: agent,
   connections: connection,
   activities: activity,
+  people: person,
+  queue: queuedChange,
+  toolLists: toolList,
 } as const;
 export type EntityName = keyof typeof entities;
 export type Entities = { [Name in EntityName]: z.infer<(typeof entities)[Name]> };
@@ -36,6 +40,9 @@ const rows = z.object({
   agents: z.array(agent),
   connections: z.array(connection),
   activities: z.array(activity),
+  people: z.array(person),
+  queue: z.array(queuedChange),
+  toolLists: z.array(toolList),
 });
 
 const change = z.discriminatedUnion("entity", [
@@ -45,6 +52,9 @@ const change = z.discriminatedUnion("entity", [
   z.object({ entity: z.literal("agents"), id: z.string(), row: agent.nullable() }),
   z.object({ entity: z.literal("connections"), id: z.string(), row: connection.nullable() }),
   z.object({ entity: z.literal("activities"), id: z.string(), row: activity.nullable() }),
+  z.object({ entity: z.literal("people"), id: z.string(), row: person.nullable() }),
+  z.object({ entity: z.literal("queue"), id: z.string(), row: queuedChange.nullable() }),
+  z.object({ entity: z.literal("toolLists"), id: z.string(), row: toolList.nullable() }),
 ]);
 export type Change = z.infer<typeof change>;
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { agentId, connectionId, serverId, timestampMs } from "./ids.ts";
+import { agentId, connectionId, serverId, timestampMs, toolboxId } from "./ids.ts";
+import { storedStates } from "./status.ts";
 
 export const agentName = z.string().trim().min(1, "Give it a name.").max(80);
 
@@ -8,6 +9,8 @@ export const agent = z.object({
   id: agentId,
   name: agentName,
   description: z.string().max(500),
+  /** Who it belongs to in the shared database; absent while only this computer knows it. */
+  ownerId: z.uuid().optional(),
   createdAt: timestampMs,
 });
 export type Agent = z.infer<typeof agent>;
@@ -27,5 +30,18 @@ export const connection = z.object({
   errors: z.int().nonnegative(),
   lastUsedAt: timestampMs.nullable(),
   createdAt: timestampMs,
+  /** What the shared database says of it; absent while only this computer knows it. */
+  shared: z
+    .object({
+      ownerId: z.uuid(),
+      /** The server as it is for people who may not see its row (any more). */
+      serverName: z.string(),
+      serverStatus: z.enum(storedStates),
+      toolboxId: toolboxId,
+      toolboxName: z.string(),
+      /** Owner only: where to call without a link to the toolbox. */
+      endpoint: z.object({ url: z.string(), fingerprint: z.string().nullable() }).nullable(),
+    })
+    .optional(),
 });
 export type Connection = z.infer<typeof connection>;

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { timestampMs } from "./ids.ts";
+import { syncCondition } from "./sync.ts";
 
 /** What the control centre knows of the machine it runs on. Starts as unknown at every start. */
 export const keychainCondition = z.discriminatedUnion("state", [
@@ -20,5 +21,5 @@ export const localDocker = z.discriminatedUnion("state", [
   }),
 ]);
 
-export const facts = z.object({ keychain: keychainCondition, docker: localDocker });
+export const facts = z.object({ keychain: keychainCondition, docker: localDocker, sync: syncCondition });
 export type Facts = z.infer<typeof facts>;

@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { serverLoad, serverObservation } from "../dtma-protocol.ts";
 import { errorShape } from "../errors.ts";
+import { reportedState } from "../sync-protocol.ts";
 import { operationId, serverId, templateId, timestampMs, toolboxId } from "./ids.ts";
 import { serverSpec } from "./spec.ts";
-import { fromDockerState, type ServerState } from "./status.ts";
+import { fromDockerState, fromStoredState, type ServerState, storedStates } from "./status.ts";
 import type { Toolbox } from "./toolbox.ts";
 
 /** What was last seen of a server: on its toolbox, or seen to be missing there. */
@@ -37,6 +38,25 @@ export const server = z.object({
   /** Why the last operation failed; cleared by the next one that succeeds. */
   lastError: errorShape.nullable(),
   createdAt: timestampMs,
+  /** What the shared database says of it; absent while only this computer knows it. */
+  shared: z
+    .object({
+      toolboxName: z.string(),
+      templateTitle: z.string().nullable(),
+      description: z.string(),
+      status: z.enum(storedStates),
+      /** What its toolbox reported; `never` for people who see no more than `status`. */
+      reported: reportedState,
+      /** When its toolbox last reported, on this computer's clock. */
+      reportedAt: timestampMs.nullable(),
+      /** The list itself is in `toolLists`. */
+      tools: z.object({ hash: z.string(), count: z.int(), at: timestampMs }).nullable(),
+      /** Admins only. */
+      connections: z.int().nonnegative().nullable(),
+      /** False for users: of `spec`, only `name` and `transport` mean something then. */
+      isSpecKnown: z.boolean(),
+    })
+    .optional(),
 });
 export type Server = z.infer<typeof server>;
 
@@ -59,9 +79,20 @@ export function serverStatus(
   nowMs: number,
 ): ServerStatus {
   const at = row.observed.state === "never" ? null : row.observed.at;
-  const seenAt = at === null ? null : Math.max(at, toolbox?.confirmedAt ?? 0);
+  const directAt = at === null ? null : Math.max(at, toolbox?.confirmedAt ?? 0);
+  const reportedAt = row.shared?.reportedAt ?? null;
+  const isReportNewer = row.shared !== undefined && reportedAt !== null && reportedAt > (directAt ?? 0);
+  const seenAt = isReportNewer ? reportedAt : directAt;
   const isFresh = seenAt !== null && nowMs - seenAt <= freshForMs;
-  return { ...wordFor(row), seenAt, isFresh };
+  if (row.shared === undefined || (directAt !== null && !isReportNewer)) return { ...wordFor(row), seenAt, isFresh };
+  return { ...reportedWordFor(row, row.shared), seenAt, isFresh };
+}
+
+/** The word for a server this computer does not see itself, or not as recently as its toolbox reported. */
+function reportedWordFor(row: Server, shared: NonNullable<Server["shared"]>): { state: ServerState; rawWord?: string } {
+  if (row.desired === "deleted") return { state: "deleting" };
+  if (row.activeOperationId !== null) return wordFor(row);
+  return { state: fromStoredState(shared.status) };
 }
 
 function wordFor(row: Server): { state: ServerState; rawWord?: string } {

@@ -38,5 +38,19 @@ export const toolbox = z.object({
   hardeningGaps: z.array(z.string()),
   load: hostLoad.extend({ at: timestampMs }).nullable(),
   createdAt: timestampMs,
+  /** What the shared database says of it; absent while only this computer knows it. */
+  shared: z
+    .object({
+      /** A `this-computer` of somebody else is a `host` here, and out of reach. */
+      kind: z.enum(["this-computer", "host", "droplet"]),
+      description: z.string(),
+      status: z.string(),
+      canReport: z.boolean(),
+      /** When it last reported to the database, on this computer's clock. null: never. */
+      reportedAt: timestampMs.nullable(),
+      /** Set when its reports have stopped; on this computer's clock. */
+      unresponsiveSince: timestampMs.nullable(),
+    })
+    .optional(),
 });
 export type Toolbox = z.infer<typeof toolbox>;

@@ -5,17 +5,20 @@ import Database from "better-sqlite3";
 import { type Change, type Cursor, type Entities, type EntityName, entities } from "../../../shared/contract/state.ts";
 import { AppError } from "../../../shared/errors.ts";
 import { first } from "./migrations/001-first.ts";
+import { sync } from "./migrations/002-sync.ts";
 import type { Migration } from "./migrations/migration.ts";
+import { createOutbox, type LocalChange, type OutboxReader, type OutboxWriter } from "./outbox.ts";
 
 /*
 INVARIANTS
 - One process writes: the file is held with an exclusive lock for as long as the store is open, also against reading.
 - Every row is checked against its schema when it is written; what is read was written by this file.
+- `put` keeps names and pairs unique and references whole; `putSynced` takes rows as the shared database has them.
 - `Reader` cannot write. Writing happens inside `write`, which is one transaction: all of it or nothing.
 - Listeners hear of a change after it is committed, never before.
 */
 
-const migrations: Migration[] = [first];
+const migrations: Migration[] = [first, sync];
 
 /** The names by which rows can be found besides their id: generated columns of the migrations. */
 type Keys = {
@@ -25,6 +28,9 @@ type Keys = {
   agents: never;
   connections: "agent_id" | "server_id";
   activities: "toolbox_id" | "state";
+  people: never;
+  queue: "entity" | "entity_id" | "state";
+  toolLists: never;
 };
 
 export interface Reader {
@@ -35,6 +41,7 @@ export interface Reader {
   list<N extends EntityName>(entity: N, where?: Partial<Record<Keys[N], string>>): Entities[N][];
   /** Links that were cut and that their toolbox does not know of yet. */
   revocations(toolboxId: string): string[];
+  readonly sync: OutboxReader;
 }
 
 export interface Writer extends Reader {
@@ -42,7 +49,15 @@ export interface Writer extends Reader {
   put<N extends EntityName>(entity: N, row: Entities[N]): void;
   /** Changes members of an existing row; does nothing when the row is gone or nothing differs. */
   patch<N extends EntityName>(entity: N, id: string, changes: Partial<Entities[N]>): void;
+  /** Deletes the row and what belongs to it. */
   delete(entity: EntityName, id: string): void;
+  /** Notes a change for the shared database; does nothing while there is none, or for a row it is not to know. */
+  enqueue(change: LocalChange): void;
+  /** Writes a row as the shared database has it: without looking at keys and references. */
+  putSynced<N extends EntityName>(entity: N, row: Entities[N]): void;
+  /** Deletes the row alone: what belongs to it has entries of its own in the database's feed. */
+  deleteSynced(entity: EntityName, id: string): void;
+  readonly sync: OutboxWriter;
   addRevocation(connectionId: string, toolboxId: string): void;
   removeRevocation(connectionId: string): void;
 }
@@ -68,6 +83,35 @@ const nouns: Record<EntityName, string> = {
   agents: "agent",
   connections: "connection",
   activities: "activity",
+  people: "person",
+  queue: "queued change",
+  toolLists: "list of tools",
+};
+
+/** Rows that go with a row, as conditions on `?`. */
+const children: Partial<Record<EntityName, [table: string, condition: string][]>> = {
+  toolboxes: [
+    ["connections", "server_id IN (SELECT id FROM servers WHERE toolbox_id = ?)"],
+    ["servers", "toolbox_id = ?"],
+  ],
+  servers: [["connections", "server_id = ?"]],
+  agents: [["connections", "agent_id = ?"]],
+};
+
+/** Columns that no two rows may share. */
+const uniqueKeys: Partial<Record<EntityName, string[]>> = {
+  toolboxes: ["name"],
+  servers: ["toolbox_id", "name"],
+  connections: ["agent_id", "server_id"],
+};
+
+/** Columns that name a row of another table. */
+const references: Partial<Record<EntityName, [column: string, table: EntityName][]>> = {
+  servers: [["toolbox_id", "toolboxes"]],
+  connections: [
+    ["agent_id", "agents"],
+    ["server_id", "servers"],
+  ],
 };
 
 /** How many tombstones the feed keeps; a window that was away for longer gets a snapshot. */
@@ -112,12 +156,15 @@ function migrate(db: Database.Database, folder: string): void {
       message: `The data folder ${folder} has schema ${current}; this version knows ${migrations.length}.`,
     });
   }
+  // A migration may rebuild a table that others refer to.
+  db.pragma("foreign_keys = OFF");
   for (const migration of migrations.slice(current)) {
     db.transaction(() => {
       db.exec(migration.sql);
       db.pragma(`user_version = ${migration.number}`);
     }).immediate();
   }
+  db.pragma("foreign_keys = ON");
   db.prepare("INSERT OR IGNORE INTO meta (key, value) VALUES ('workspace_id', ?), ('feed_floor', '0')").run(randomUUID());
 }
 
@@ -150,11 +197,14 @@ function createStore(db: Database.Database): Store {
         .all(...keys.map(([, value]) => value));
       return rows.map((data) => JSON.parse(data as string));
     },
+    get sync() {
+      return outbox;
+    },
     revocations: (toolboxId) =>
       prepare("SELECT connection_id FROM revocations WHERE toolbox_id = ?").pluck().all(toolboxId) as string[],
   };
 
-  const put: Writer["put"] = (entity, row) => {
+  const putSynced: Writer["putSynced"] = (entity, row) => {
     const data = JSON.stringify(entities[entity].parse(row));
     const id = row.id;
     try {
@@ -166,14 +216,46 @@ function createStore(db: Database.Database): Store {
     }
   };
 
+  /** Keys are looked at only when they are new or another: a row may share a name with one that came from elsewhere. */
+  const put: Writer["put"] = (entity, row) => {
+    const columns = [...(uniqueKeys[entity] ?? []), ...(references[entity] ?? []).map(([column]) => column)];
+    if (columns.length === 0) return putSynced(entity, row);
+    const keysOf = () => prepare(`SELECT ${columns.join(", ")} FROM ${entity} WHERE id = ?`).get(row.id);
+    const before = JSON.stringify(keysOf());
+    putSynced(entity, row);
+    if (JSON.stringify(keysOf()) !== before) checkKeys(entity, row.id);
+  };
+
+  function checkKeys(entity: EntityName, id: string): void {
+    const unique = uniqueKeys[entity] ?? [];
+    const same = unique.map((column) => `other.${column} = own.${column}`).join(" AND ");
+    if (prepare(`SELECT 1 FROM ${entity} own JOIN ${entity} other ON ${same} WHERE own.id = ? AND other.id <> own.id`).get(id))
+      throw duplicateError(entity);
+    for (const [column, table] of references[entity] ?? []) {
+      if (prepare(`SELECT 1 FROM ${entity} own JOIN ${table} parent ON parent.id = own.${column} WHERE own.id = ?`).get(id))
+        continue;
+      throw new AppError("NOT_FOUND", { message: `What this ${nouns[entity]} belongs to does not exist any more.` });
+    }
+  }
+
+  const deleteSynced: Writer["deleteSynced"] = (entity, id) => void prepare(`DELETE FROM ${entity} WHERE id = ?`).run(id);
+  const outbox = createOutbox({ prepare, putChange: (change) => putSynced("queue", change), now: Date.now });
+
   const writer: Writer = {
     ...reader,
+    sync: outbox,
+    enqueue: outbox.enqueue,
     put,
+    putSynced,
+    deleteSynced,
     patch(entity, id, changes) {
       const row = reader.get(entity, id);
       if (row !== undefined) put(entity, { ...row, ...changes });
     },
-    delete: (entity, id) => void prepare(`DELETE FROM ${entity} WHERE id = ?`).run(id),
+    delete(entity, id) {
+      for (const [table, condition] of children[entity] ?? []) prepare(`DELETE FROM ${table} WHERE ${condition}`).run(id);
+      deleteSynced(entity, id);
+    },
     addRevocation: (connectionId, toolboxId) =>
       void prepare("INSERT OR REPLACE INTO revocations (connection_id, toolbox_id) VALUES (?, ?)").run(connectionId, toolboxId),
     removeRevocation: (connectionId) => void prepare("DELETE FROM revocations WHERE connection_id = ?").run(connectionId),
@@ -209,6 +291,7 @@ function createStore(db: Database.Database): Store {
 
   return {
     ...reader,
+    sync: outbox,
     workspaceId,
     write(work) {
       const before = sequence();
@@ -243,15 +326,14 @@ function createStore(db: Database.Database): Store {
 
 const entityNames = Object.keys(entities) as EntityName[];
 
+function duplicateError(entity: EntityName): AppError {
+  if (entity === "connections")
+    return new AppError("ALREADY_EXISTS", { message: "This agent is connected to this server already." });
+  return new AppError("ALREADY_EXISTS", { message: `There is a ${nouns[entity]} with this name already.`, field: "name" });
+}
+
 function fromSqliteError(error: unknown, entity: EntityName): unknown {
   if (!(error instanceof Database.SqliteError)) return error;
-  if (error.code === "SQLITE_CONSTRAINT_UNIQUE") {
-    const message =
-      entity === "connections"
-        ? "This agent is connected to this server already."
-        : `There is a ${nouns[entity]} with this name already.`;
-    return new AppError("ALREADY_EXISTS", { message, cause: error, ...(entity === "connections" ? {} : { field: "name" }) });
-  }
   if (error.code === "SQLITE_CONSTRAINT_FOREIGNKEY")
     return new AppError("NOT_FOUND", {
       message: `What this ${nouns[entity]} belongs to does not exist any more.`,
