@@ -189,7 +189,6 @@ export const serverRow = z.object({
       spec: serverSpec.nullable(),
       desired: z.enum(["running", "stopped", "deleted"]),
       reported: reportedState,
-      connections: z.int().nonnegative(),
     })
     .nullable(),
 });
@@ -369,6 +368,11 @@ function mutationOf<Kind extends string, Id extends z.ZodType, Payload extends z
     kind: z.literal(kind),
     entityId,
     baseRevision: revision.nullable(),
+    /**
+     * The mutation of the same row that this one was made on top of, when its revision was not known yet: once that is
+     * applied, its revision counts as `baseRevision`.
+     */
+    after: z.uuid().optional(),
     payload,
   });
 }
@@ -390,7 +394,8 @@ export type MutationKind = Mutation["kind"];
 
 /**
  * Why a mutation was not applied. STALE, DELETED, EXISTS and ALREADY_CONNECTED come with `conflict`: `row` is the row to
- * compare with. The others come with `rejected` and stay as they are until a person changes something.
+ * compare with. The others come with `rejected` and stay as they are until a person changes something, but for
+ * PREDECESSOR: the mutation named by `after` was not applied; this one may be sent again under its id.
  */
 export const mutationCodes = [
   "STALE",
@@ -404,6 +409,7 @@ export const mutationCodes = [
   "SERVER_NOT_AVAILABLE",
   "INVALID_INPUT",
   "ID_REUSED",
+  "PREDECESSOR",
   "INTERNAL",
 ] as const;
 export const mutationCode = z.enum(mutationCodes);
@@ -438,6 +444,8 @@ export const liveness = z.object({
       lastReportAt: timestampMs.nullable(),
       /** Last report + 2 × interval + 20 s, once that has passed. null: it answers, or never did. */
       unresponsiveSince: timestampMs.nullable(),
+      /** While Docker does not answer there, nothing is known of its servers. The toolbox's clock. */
+      dockerDownSince: timestampMs.nullable(),
     }),
   ),
 });
