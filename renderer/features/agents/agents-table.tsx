@@ -14,8 +14,6 @@ import { describeServer } from "../servers/index.ts";
 import { EditAgent } from "./agent-dialog.tsx";
 import { DeleteAgent } from "./delete-agent.tsx";
 
-const shownConnections = 2;
-
 type AgentsTableProps = { agents: readonly Agent[]; empty: ReactNode };
 
 /** One's agents with their connections, the connections' states and what was done with them. */
@@ -108,17 +106,27 @@ export function AgentsTable({ agents, empty }: AgentsTableProps) {
   );
 }
 
+/** The first connections and how many more there are; a narrow window has room for one. */
 function ConnectionStates({ connections }: { connections: readonly Connection[] }) {
-  if (connections.length === 0) return <span className="text-faint">{text.agents.noConnections}</span>;
-  const hidden = connections.length - shownConnections;
+  const [first, second] = connections;
+  if (first === undefined) return <span className="text-faint">{text.agents.noConnections}</span>;
   return (
     <span className="flex min-w-0 items-center gap-4 overflow-hidden">
-      {connections.slice(0, shownConnections).map((connection) => (
-        <ConnectionState key={connection.id} connection={connection} />
-      ))}
-      {hidden > 0 && <span className="shrink-0 text-faint text-xs">{text.agents.moreServers(hidden)}</span>}
+      <ConnectionState connection={first} />
+      {second !== undefined && (
+        <span className="hidden min-w-0 min-[1120px]:flex">
+          <ConnectionState connection={second} />
+        </span>
+      )}
+      <MoreConnections amount={connections.length - 1} className="min-[1120px]:hidden" />
+      <MoreConnections amount={connections.length - 2} className="hidden min-[1120px]:inline" />
     </span>
   );
+}
+
+function MoreConnections({ amount, className }: { amount: number; className: string }) {
+  if (amount <= 0) return null;
+  return <span className={`shrink-0 text-faint text-xs ${className}`}>{text.agents.moreServers(amount)}</span>;
 }
 
 /** Shape and name; the word as well unless the server simply runs. */
