@@ -1,6 +1,7 @@
 import { SquareLibrary } from "lucide-react";
 import { useMemo, useState } from "react";
 import { useSearch } from "wouter";
+import type { Template } from "../../shared/model/template.ts";
 import { TemplateGrid, TemplatePage } from "../features/catalogue/index.ts";
 import { DeployForm } from "../features/servers/index.ts";
 import { places } from "../places.ts";
@@ -15,9 +16,18 @@ function useQuery(name: string): string | null {
   return new URLSearchParams(useSearch()).get(name);
 }
 
+/** By title, what is ready to be deployed before what has to be named first. */
+function useTemplates(): readonly Template[] {
+  const templates = useRows("templates");
+  return useMemo(() => {
+    const isOpen = ({ source }: Template) => (source.type === "npm" ? source.package : source.image) === undefined;
+    return [...templates.filter((row) => !isOpen(row)), ...templates.filter(isOpen)];
+  }, [templates]);
+}
+
 export function Catalogue() {
   const [query, setQuery] = useState("");
-  const templates = useRows("templates");
+  const templates = useTemplates();
   const toolboxId = useQuery("toolbox");
   const shown = useMemo(() => {
     const needle = query.trim().toLowerCase();
@@ -69,7 +79,7 @@ export function DeployScreen({ id }: { id: string }) {
           { label: template.title, href: places.template(template.id) },
         ]}
       />
-      <PageBody className="pt-2 pb-0">
+      <PageBody className="pt-2" isFlush>
         <DeployForm key={template.id} template={template} toolboxId={toolboxId} edited={edited} />
       </PageBody>
     </>

@@ -2,6 +2,7 @@ import { ArrowRight, Boxes, CircleCheck } from "lucide-react";
 import { type ReactNode, useState } from "react";
 import { Link } from "wouter";
 import type { Server } from "../../shared/model/server.ts";
+import type { Toolbox } from "../../shared/model/toolbox.ts";
 import { ActivityList } from "../features/activity/index.ts";
 import { describeServer, filterOf, ServerStateLabel, useServerCounts } from "../features/servers/index.ts";
 import { AddToolbox, ThisComputer, ToolboxStateLabel, toolboxStatus } from "../features/toolboxes/index.ts";
@@ -79,7 +80,7 @@ function Welcome() {
         </div>
         <p className="text-faint text-sm">
           {welcome.lookAround}{" "}
-          <Link href={places.catalogue} className="text-accent-text hover:underline">
+          <Link href={places.catalogue} className="text-accent-text underline underline-offset-2">
             {welcome.browse}
           </Link>
           .
@@ -134,7 +135,7 @@ function ToolboxNumbers() {
   return (
     <NumberCard title={text.overview.toolboxes} href={places.toolboxes} total={text.counts.plain(toolboxes.length)}>
       <Part tone="ok" amount={connected} label={states.connected.toLowerCase()} href={places.toolboxes} />
-      <Part tone="warn" amount={stale} label={states.silent.toLowerCase()} href={places.toolboxes} />
+      <Part tone="warn" amount={stale} label={text.overview.notReady} href={places.toolboxes} />
       <Part tone="danger" amount={lost} label={states.lost.toLowerCase()} href={places.toolboxes} />
     </NumberCard>
   );
@@ -217,7 +218,7 @@ function Attention() {
               href={places.toolbox(toolbox.id)}
               name={toolbox.name}
               state={<ToolboxStateLabel toolbox={toolbox} />}
-              reason={toolbox.link.state === "lost" ? toolbox.link.error.message : ""}
+              reason={toolboxReason(toolbox)}
             />
           ))}
           {shownServers.map((server) => (
@@ -235,9 +236,15 @@ function Attention() {
   );
 }
 
+function toolboxReason({ link, docker }: Toolbox): string {
+  if (link.state === "lost") return link.error.message;
+  return docker?.state === "down" ? docker.reason : "";
+}
+
 function reasonOf(server: Server): string {
   if (server.lastError !== null) return server.lastError.message;
   const { observed } = server;
+  if (observed.state === "gone") return text.overview.containerGone;
   return observed.state === "present" && observed.health.state === "failed" ? observed.health.error.message : "";
 }
 

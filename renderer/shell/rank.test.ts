@@ -2,14 +2,8 @@ import { describe, expect, it } from "vitest";
 import { best, rank } from "./rank.ts";
 
 describe("rank", () => {
-  it("puts the whole, the start, the start of a word, the middle and scattered letters in this order", () => {
-    const ranks = [
-      rank("memory", "memory"),
-      rank("memory-2", "memory"),
-      rank("team memory", "memory"),
-      rank("inmemory", "memory"),
-      rank("m-e-m-o-r-y", "memory"),
-    ];
+  it("puts the whole, the start, the start of a word, the middle and initials in this order", () => {
+    const ranks = [rank("me", "me"), rank("memory", "me"), rank("for me", "me"), rank("name", "me"), rank("mighty-emus", "me")];
     expect(ranks).toEqual([...ranks].sort((one, other) => other - one));
     expect(new Set(ranks).size).toBe(ranks.length);
   });
@@ -17,6 +11,7 @@ describe("rank", () => {
   it("does not find what is not there", () => {
     expect(rank("filesystem", "memory")).toBe(0);
     expect(rank("filesystem", "z")).toBe(0);
+    expect(rank("any image", "mem")).toBe(0);
   });
 
   it("finds words in any order and ignores case", () => {

@@ -9,13 +9,15 @@ export function rank(text: string, query: string): number {
   if (at > 0) return /[a-z0-9]/.test(hay[at - 1] ?? "") ? 40 : 60;
   const words = needle.split(/\s+/);
   if (words.length > 1 && words.every((word) => hay.includes(word))) return 30;
-  return needle.length >= 2 && isSubsequence(needle, hay) ? 10 : 0;
+  return needle.length >= 2 && initials(hay).startsWith(needle) ? 20 : 0;
 }
 
-function isSubsequence(needle: string, hay: string): boolean {
-  let at = 0;
-  for (const letter of hay) if (letter === needle[at]) at += 1;
-  return at === needle.length;
+/** `st` of `sequential-thinking`. */
+function initials(hay: string): string {
+  return hay
+    .split(/[^a-z0-9]+/)
+    .map((word) => word[0] ?? "")
+    .join("");
 }
 
 /** The best entries, best first; entries of the same rank keep their order. */

@@ -34,7 +34,7 @@ export function Sidebar({ view }: { view: View }) {
       </div>
       <SearchButton />
       {hasBoth && (
-        <div className="grid [&>*]:grid [&>*]:grid-cols-2 [&_button]:justify-center [&_span[role=radio]]:justify-center">
+        <div className="grid [&>*]:grid [&>*]:w-full [&>*]:grid-cols-2 [&_button]:justify-center [&_span[role=radio]]:justify-center">
           <Segments<View>
             label={text.shell.view}
             value={view}
@@ -60,7 +60,6 @@ function SearchButton() {
     <button
       type="button"
       onClick={() => open(true)}
-      aria-label={text.shell.searchHint}
       aria-keyshortcuts={isApple ? "Meta+K" : "Control+K"}
       className="flex h-8 items-center gap-2 rounded-md border border-line bg-surface px-2 text-faint text-sm shadow-xs hover:border-control hover:text-muted"
     >

@@ -66,7 +66,8 @@ type IconButtonProps = Omit<ComponentProps<"button">, "type" | "children"> & {
   icon: LucideIcon;
   /** The accessible name, also shown as a tooltip. */
   label: string;
-  size?: ButtonSize;
+  /** `xs` fits into a line of text. */
+  size?: ButtonSize | "xs";
   /** For toggles. */
   isPressed?: boolean;
 };
@@ -83,11 +84,11 @@ export function IconButton({ icon: Icon, label, size = "md", isPressed, classNam
         className={join(
           base,
           "text-muted hover:bg-selected hover:text-ink aria-expanded:bg-selected aria-pressed:bg-selected aria-pressed:text-ink",
-          size === "sm" ? "size-7" : "size-8",
+          { xs: "size-5 rounded-sm", sm: "size-7", md: "size-8" }[size],
           className,
         )}
       >
-        <Icon size={16} aria-hidden />
+        <Icon size={size === "xs" ? 13 : 16} aria-hidden />
       </button>
     </Tooltip>
   );

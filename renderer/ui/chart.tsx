@@ -18,12 +18,25 @@ type ChartProps = {
   ofLabel?: string | undefined;
   /** Shown in place of the current value while there is none. */
   noValueLabel: string;
+  /** Bytes are divided in powers of two. */
+  steps?: "decimal" | "binary";
   height?: number;
   className?: string;
 };
 
 /** One live series: the current value is in the title line, so nothing has to be hovered. */
-export function Chart({ title, points, windowMs, format, max, ofLabel, noValueLabel, height = 96, className }: ChartProps) {
+export function Chart({
+  title,
+  points,
+  windowMs,
+  format,
+  max,
+  ofLabel,
+  noValueLabel,
+  steps = "decimal",
+  height = 96,
+  className,
+}: ChartProps) {
   const holder = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const latest = useRef({ format, max, windowMs });
@@ -35,7 +48,7 @@ export function Chart({ title, points, windowMs, format, max, ofLabel, noValueLa
     if (element === null) return;
     const create = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(options(element, height, latest), [[], []], element);
+      plot.current = new uPlot(options(element, height, steps, latest), [[], []], element);
       plot.current.setData(toData(pointsOf.current, latest.current.windowMs));
     };
     create();
@@ -52,7 +65,7 @@ export function Chart({ title, points, windowMs, format, max, ofLabel, noValueLa
       plot.current?.destroy();
       plot.current = null;
     };
-  }, [height]);
+  }, [height, steps]);
 
   const pointsOf = useRef(points);
   useLayoutEffect(() => {
@@ -72,6 +85,8 @@ export function Chart({ title, points, windowMs, format, max, ofLabel, noValueLa
   );
 }
 
+const binarySteps = Array.from({ length: 46 }, (_, power) => 2 ** power);
+
 function toData(points: readonly ChartPoint[], windowMs: number): uPlot.AlignedData {
   const end = points.at(-1)?.atMs ?? Date.now();
   const shown = points.filter((point) => point.atMs >= end - windowMs);
@@ -80,7 +95,7 @@ function toData(points: readonly ChartPoint[], windowMs: number): uPlot.AlignedD
 
 type Latest = { current: { format(value: number): string; max: number | undefined; windowMs: number } };
 
-function options(element: HTMLElement, height: number, latest: Latest): uPlot.Options {
+function options(element: HTMLElement, height: number, steps: "decimal" | "binary", latest: Latest): uPlot.Options {
   const colour = (token: string) => resolveColour(element, token);
   const grid = colour("--line");
   const font = '11px "Inter Variable", system-ui, sans-serif';
@@ -107,14 +122,15 @@ function options(element: HTMLElement, height: number, latest: Latest): uPlot.Op
         size: 22,
         grid: { show: false },
         ticks: { show: false },
-        space: 90,
+        space: 76,
         values: (_plot, splits) => splits.map((split) => clock.format(split * 1000)),
       },
       {
         stroke: colour("--faint"),
         font,
         size: 58,
-        space: 32,
+        space: 30,
+        ...(steps === "binary" ? { incrs: binarySteps } : {}),
         grid: { stroke: grid, width: 1 },
         ticks: { show: false },
         values: (_plot, splits) => splits.map((split) => latest.current.format(split)),
@@ -155,4 +171,9 @@ function resolveColour(element: HTMLElement, token: string): string {
   return resolved;
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+});

@@ -2,10 +2,10 @@ import { Check, Copy } from "lucide-react";
 import { useEffect, useState } from "react";
 import { IconButton } from "./button.tsx";
 
-type CopyButtonProps = { text: string | (() => string); label: string; copiedLabel: string };
+type CopyButtonProps = { text: string | (() => string); label: string; copiedLabel: string; size?: "xs" | "sm" };
 
 /** Puts a text on the clipboard and says that it did. */
-export function CopyButton({ text, label, copiedLabel }: CopyButtonProps) {
+export function CopyButton({ text, label, copiedLabel, size = "sm" }: CopyButtonProps) {
   const [isCopied, setCopied] = useState(false);
   useEffect(() => {
     if (!isCopied) return;
@@ -14,7 +14,7 @@ export function CopyButton({ text, label, copiedLabel }: CopyButtonProps) {
   }, [isCopied]);
   return (
     <IconButton
-      size="sm"
+      size={size}
       icon={isCopied ? Check : Copy}
       label={isCopied ? copiedLabel : label}
       onClick={() => {

@@ -39,9 +39,16 @@ export function PageHeader({ title, trail = [], aside, actions, children }: Page
   );
 }
 
+type PageBodyProps = {
+  children: ReactNode;
+  className?: string;
+  /** Without room at the end, for a bar that sticks there. */
+  isFlush?: boolean;
+};
+
 /** What scrolls below a page header. */
-export function PageBody({ children, className }: { children: ReactNode; className?: string }) {
-  return <div className={join("min-h-0 flex-1 overflow-y-auto px-5 pb-10", className)}>{children}</div>;
+export function PageBody({ children, className, isFlush = false }: PageBodyProps) {
+  return <div className={join("min-h-0 flex-1 overflow-y-auto px-5", !isFlush && "pb-10", className)}>{children}</div>;
 }
 
 type SectionProps = {

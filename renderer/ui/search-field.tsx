@@ -20,7 +20,7 @@ export function SearchField({ label, value, onChange, className }: SearchFieldPr
     return () => window.removeEventListener("keydown", focus);
   }, []);
   return (
-    <div className={join("relative w-64 min-w-0", className)}>
+    <div className={join("relative min-w-0", className ?? "w-64")}>
       <Search size={14} aria-hidden className="pointer-events-none absolute top-1/2 left-2.5 -translate-y-1/2 text-faint" />
       <input
         ref={input}

@@ -23,7 +23,7 @@ export function Segments<Value extends string>({ label, segments, value, onChang
       aria-label={label}
       value={value}
       onValueChange={(next) => onChange(next as Value)}
-      className="inline-flex h-8 shrink-0 items-center gap-0.5 rounded-md bg-idle-soft p-0.5"
+      className="inline-flex h-8 w-fit shrink-0 items-center gap-0.5 rounded-md bg-idle-soft p-0.5"
     >
       {segments.map((segment) => (
         <Radio.Root

@@ -52,9 +52,11 @@ type StatusProps = {
 /** Shape and word in a line of text. */
 export function StatusDot({ tone, children, detail, className }: StatusProps) {
   return (
-    <span className={join("inline-flex min-w-0 items-center gap-1.5 text-sm", className)}>
+    <span
+      className={join("inline-flex items-center gap-1.5 text-sm", detail === undefined ? "shrink-0" : "min-w-0", className)}
+    >
       <StatusShape tone={tone} />
-      <span className="truncate">{children}</span>
+      <span className="shrink-0 whitespace-nowrap">{children}</span>
       {detail !== undefined && <span className="truncate text-faint text-xs">{detail}</span>}
     </span>
   );

@@ -135,6 +135,7 @@ export function Table<Row>(props: TableProps<Row>) {
           onOpen !== undefined && "hover:bg-hover",
           isSelected && "bg-accent-soft hover:bg-accent-soft",
           top !== undefined && "absolute inset-x-0 top-0",
+          !isFilling && "last:border-b-0",
         )}
         style={{ gridTemplateColumns: tracks, ...(top === undefined ? {} : { transform: `translateY(${top}px)` }) }}
       >

@@ -7,6 +7,7 @@ import { perTable } from "../../state/derived.ts";
 import { useCopy } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Badge } from "../../ui/badge.tsx";
+import { join } from "../../ui/join.ts";
 
 type TemplateGridProps = { templates: readonly Template[]; toolboxId: string | null };
 
@@ -28,6 +29,7 @@ type TemplateCardProps = { template: Template; deployed: number; toolboxId: stri
 
 function TemplateCard({ template, deployed, toolboxId }: TemplateCardProps) {
   const { source } = template;
+  const isNamed = (source.type === "npm" ? source.package : source.image) !== undefined;
   const name =
     source.type === "npm" ? (source.package ?? text.catalogue.anyPackage) : (source.image ?? text.catalogue.anyImage);
   const Icon = source.type === "npm" ? Package : Box;
@@ -45,7 +47,7 @@ function TemplateCard({ template, deployed, toolboxId }: TemplateCardProps) {
         {deployed > 0 && <Badge>{text.catalogue.deployed(deployed)}</Badge>}
       </span>
       <span className="line-clamp-2 text-muted text-sm">{template.description}</span>
-      <span className="mt-auto truncate pt-1 font-mono text-2xs text-faint">{name}</span>
+      <span className={join("mt-auto truncate pt-1 text-2xs text-faint", isNamed && "font-mono")}>{name}</span>
     </Link>
   );
 }

@@ -37,7 +37,7 @@ type Place = Pick<Toolbox, "confirmedAt" | "link"> | undefined;
 export function describeServer(server: Server, toolbox: Place, nowMs: number): ServerDescription {
   const status = serverStatus(server, toolbox, nowMs);
   const isObserved = server.observed.state === "present" || status.state === "gone";
-  const isStale = isObserved && !status.isFresh && status.state !== "deleting";
+  const isStale = isObserved && !status.isFresh && server.desired !== "deleted";
   if (isStale) return { ...status, word: text.servers.was[status.state], tone: "unknown", isStale };
   if (status.state === "unknown" && status.rawWord !== undefined)
     return { ...status, word: text.servers.rawWord(status.rawWord), tone: "unknown", isStale };

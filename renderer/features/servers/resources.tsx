@@ -92,6 +92,7 @@ export function ServerResources({ server }: { server: Server }) {
                 max={chart.max}
                 ofLabel={chart.of === undefined ? undefined : text.servers.of(chart.of)}
                 noValueLabel={text.servers.noReading}
+                steps={chart.format === formatBytes || chart.format === perSecond ? "binary" : "decimal"}
                 height={120}
               />
             ))}

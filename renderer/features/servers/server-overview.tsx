@@ -5,20 +5,20 @@ import type { Server } from "../../../shared/model/server.ts";
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
 import { formatAgo, formatDateTime } from "../../format.ts";
 import { places } from "../../places.ts";
-import { useNow, useRow } from "../../state/index.ts";
+import { useActivitiesOfServer, useNow, useNowSelect, useRow } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Banner } from "../../ui/banner.tsx";
 import { Button, buttonClass } from "../../ui/button.tsx";
 import { CopyButton } from "../../ui/copy-button.tsx";
 import { type KeyValue, KeyValues } from "../../ui/key-values.tsx";
 import { PageBody, Section } from "../../ui/page.tsx";
-import { OperationPanel } from "../activity/index.ts";
+import { ActivityList, OperationPanel } from "../activity/index.ts";
 import { AppErrorNote } from "../errors/index.tsx";
 import { commandIcons, type useServerCommands } from "./commands.tsx";
 import { describeServer } from "./describe.ts";
 import { PermissionList } from "./permissions.tsx";
 import { useServerState } from "./server-state.tsx";
-import { sourceText } from "./source.tsx";
+import { shortDigest, sourceText } from "./source.tsx";
 
 type Give = ReturnType<typeof useServerCommands>["give"];
 
@@ -30,6 +30,7 @@ export function ServerOverview({ server, give }: { server: Server; give: Give })
       <div className="flex flex-col gap-6">
         <Condition server={server} give={give} />
         {operation !== undefined && operation.state === "running" && <OperationPanel activity={operation} />}
+        <JustReady server={server} />
         <div className="grid gap-x-10 gap-y-6 min-[1080px]:grid-cols-2">
           <Section title={text.servers.facts}>
             <Facts server={server} />
@@ -43,8 +44,47 @@ export function ServerOverview({ server, give }: { server: Server; give: Give })
             </Section>
           </div>
         </div>
+        <History server={server} />
       </div>
     </PageBody>
+  );
+}
+
+const newsMs = 120_000;
+
+/** For a while after a deployment that worked: what it brought and the next step. */
+function JustReady({ server }: { server: Server }) {
+  const { state } = useServerState(server);
+  const latest = useActivitiesOfServer(server.id)[0];
+  const isNews = useNowSelect(
+    (now) => latest?.kind === "deploy" && latest.state === "succeeded" && now - (latest.endedAt ?? 0) < newsMs,
+  );
+  if (!isNews || state !== "running") return null;
+  return (
+    <Banner
+      tone="ok"
+      action={
+        <Link href={places.agents} className={buttonClass("secondary", "sm")}>
+          {text.servers.connectAgent}
+        </Link>
+      }
+    >
+      {text.servers.ready(server.tools?.items.length ?? 0)}
+    </Banner>
+  );
+}
+
+const shownHistory = 5;
+
+function History({ server }: { server: Server }) {
+  const activities = useActivitiesOfServer(server.id);
+  if (activities.length === 0) return null;
+  return (
+    <Section title={text.servers.history}>
+      <div className="overflow-hidden rounded-lg border border-line [&_[role=row]]:px-3.5">
+        <ActivityList activities={activities.slice(0, shownHistory)} isFilling={false} empty={null} />
+      </div>
+    </Section>
   );
 }
 
@@ -120,7 +160,10 @@ function Facts({ server }: { server: Server }) {
         ),
     },
     { label: text.servers.source, value: <Copyable value={sourceText(spec.source)} /> },
-    observed.state === "present" && { label: text.servers.digest, value: <Copyable value={observed.image.digest} /> },
+    observed.state === "present" && {
+      label: text.servers.digest,
+      value: <Copyable value={shortDigest(observed.image.digest)} copies={observed.image.digest} />,
+    },
     observed.state === "present" && {
       label: text.servers.container,
       value: <Copyable value={observed.container.id.slice(0, 12)} copies={observed.container.id} />,
@@ -168,11 +211,9 @@ function handshakeText(health: Extract<Server["observed"], { state: "present" }>
 
 function Copyable({ value, copies = value }: { value: string; copies?: string }) {
   return (
-    <span className="group/copy -my-1 flex items-center gap-1">
-      <code className="min-w-0 break-all font-mono text-xs">{value}</code>
-      <span className="shrink-0 opacity-0 focus-within:opacity-100 group-hover/copy:opacity-100">
-        <CopyButton text={copies} label={text.app.copy} copiedLabel={text.app.copied} />
-      </span>
+    <span className="flex items-start gap-1">
+      <code className="min-w-0 break-words font-mono text-xs leading-5">{value}</code>
+      <CopyButton size="xs" text={copies} label={text.app.copy} copiedLabel={text.app.copied} />
     </span>
   );
 }
@@ -184,8 +225,9 @@ function Configuration({ server }: { server: Server }) {
       <span className="text-faint">{text.servers.noneSet}</span>
     ) : (
       <span className="flex flex-col">
-        {values.map((value) => (
-          <code key={value} className="break-all font-mono text-xs leading-5">
+        {values.map((value, index) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: arguments can be equal; their place is their identity
+          <code key={index} className="break-all font-mono text-xs leading-5">
             {value}
           </code>
         ))}

@@ -15,7 +15,7 @@ import { type Command, commandsFor } from "./describe.ts";
 import { ServerLogs } from "./logs.tsx";
 import { ServerResources } from "./resources.tsx";
 import { ServerOverview } from "./server-overview.tsx";
-import { ServerStateLabel } from "./server-state.tsx";
+import { ServerStateLabel, useServerState } from "./server-state.tsx";
 import { commandEntries } from "./servers-table.tsx";
 import { ServerTools } from "./tools-tab.tsx";
 
@@ -38,6 +38,7 @@ export function ServerPage({ server }: { server: Server }) {
     ),
   );
   const main = useMainCommand(server);
+  const { state } = useServerState(server);
   return (
     <>
       <PageHeader
@@ -51,14 +52,20 @@ export function ServerPage({ server }: { server: Server }) {
               entries={commandEntries(server, toolbox, commands.give)}
             />
             {main !== null && (
-              <Button icon={commandIcons[main]} onClick={() => commands.give(main, [server])}>
+              <Button
+                variant={main === "redeploy" ? "primary" : "secondary"}
+                icon={commandIcons[main]}
+                onClick={() => commands.give(main, [server])}
+              >
                 {text.servers[main]}
               </Button>
             )}
-            <Link href={places.agents} className={buttonClass("primary")}>
-              <Bot size={15} aria-hidden className="-ml-0.5" />
-              {text.servers.connectAgent}
-            </Link>
+            {state === "running" && (
+              <Link href={places.agents} className={buttonClass("primary")}>
+                <Bot size={15} aria-hidden className="-ml-0.5" />
+                {text.servers.connectAgent}
+              </Link>
+            )}
           </>
         }
       />

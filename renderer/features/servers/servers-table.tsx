@@ -43,7 +43,7 @@ export function ServersTable({ servers, empty, isFilling = true, hidesToolbox = 
       {
         id: "state",
         header: headers.state,
-        width: "minmax(9.5rem, 0.9fr)",
+        width: "minmax(11rem, 1fr)",
         sortBy: (row) => {
           const { tone, word } = describeServer(row, toolboxes.get(row.toolboxId), Date.now());
           return `${stateOrder.indexOf(tone)} ${word}`;
@@ -60,7 +60,7 @@ export function ServersTable({ servers, empty, isFilling = true, hidesToolbox = 
       {
         id: "source",
         header: headers.source,
-        width: "minmax(8rem, 1.3fr)",
+        width: "minmax(7rem, 1.2fr)",
         sortBy: (row) => sourceText(row.spec.source),
         cell: (row) => (
           <span

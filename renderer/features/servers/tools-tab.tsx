@@ -98,7 +98,7 @@ function Schema({ title, schema }: { title: string; schema: Tool["inputSchema"] 
   const properties = propertiesOf(schema);
   return (
     <div className="min-w-0">
-      <h4 className="mb-1 font-medium text-xs">{title}</h4>
+      <p className="mb-1 font-medium text-xs">{title}</p>
       {properties.length === 0 ? (
         <p className="text-muted text-sm">{text.servers.noInput}</p>
       ) : (

@@ -40,7 +40,9 @@ export function ToolboxPage({ toolbox }: { toolbox: Toolbox }) {
         aside={
           <>
             <ToolboxStateLabel toolbox={toolbox} looks="pill" />
-            {toolbox.kind === "this-computer" && <Badge>{text.toolboxes.kinds[toolbox.kind]}</Badge>}
+            {toolbox.kind === "this-computer" && toolbox.name !== text.toolboxes.kinds[toolbox.kind] && (
+              <Badge>{text.toolboxes.kinds[toolbox.kind]}</Badge>
+            )}
           </>
         }
         actions={
@@ -182,6 +184,7 @@ function Load({ toolbox }: { toolbox: Toolbox }) {
             format={chart.format}
             max={chart.max}
             ofLabel={chart.of}
+            steps={chart.format === formatBytes ? "binary" : "decimal"}
             noValueLabel={text.toolboxes.noLoad}
           />
         ))}

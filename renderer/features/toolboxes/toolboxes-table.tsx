@@ -29,24 +29,18 @@ export function ToolboxesTable({ toolboxes, empty }: ToolboxesTableProps) {
       cell: (row) => (
         <span className="flex min-w-0 items-center gap-2">
           <span className="truncate font-medium">{row.name}</span>
-          {row.kind === "this-computer" && <Badge>{text.toolboxes.kinds[row.kind]}</Badge>}
+          {row.kind === "this-computer" && row.name !== text.toolboxes.kinds[row.kind] && (
+            <Badge>{text.toolboxes.kinds[row.kind]}</Badge>
+          )}
         </span>
       ),
     },
     {
       id: "state",
       header: headers.state,
-      width: "minmax(9rem, 1fr)",
+      width: "minmax(11rem, 1fr)",
       sortBy: (row) => order.indexOf(toolboxStatus(row, Date.now()).state),
       cell: (row) => <ToolboxStateLabel toolbox={row} />,
-    },
-    {
-      id: "servers",
-      header: headers.servers,
-      width: "4.5rem",
-      align: "end",
-      sortBy: (row) => serversOf(row.id).length,
-      cell: (row) => text.counts.plain(serversOf(row.id).length),
     },
     {
       id: "cpu",
@@ -89,6 +83,14 @@ export function ToolboxesTable({ toolboxes, empty }: ToolboxesTableProps) {
       width: "4.5rem",
       sortBy: (row) => row.dtmaVersion ?? "",
       cell: (row) => (row.dtmaVersion === null ? <None /> : <span className="truncate text-muted">{row.dtmaVersion}</span>),
+    },
+    {
+      id: "servers",
+      header: headers.servers,
+      width: "4.5rem",
+      align: "end",
+      sortBy: (row) => serversOf(row.id).length,
+      cell: (row) => text.counts.plain(serversOf(row.id).length),
     },
   ];
   return (
