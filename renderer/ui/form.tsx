@@ -1,14 +1,7 @@
 import { Select as BaseSelect } from "@base-ui/react/select";
 import { Check, ChevronsUpDown, Eye, EyeOff } from "lucide-react";
-import {
-  type ComponentProps,
-  createContext,
-  type ReactNode,
-  type TextareaHTMLAttributes,
-  useContext,
-  useId,
-  useState,
-} from "react";
+import { type ComponentProps, type ReactNode, type TextareaHTMLAttributes, useId, useState } from "react";
+import { aria, FieldContext, type FieldLink, type Labelling, useLink } from "./field-link.ts";
 import { join } from "./join.ts";
 
 /*
@@ -17,45 +10,6 @@ INVARIANTS
   must be given `aria-label` or `aria-labelledby`.
 - Controls are controlled: they show the value they are given and never keep another.
 */
-
-type FieldLink = {
-  controlId: string;
-  labelId: string;
-  describedBy: string | undefined;
-  isInvalid: boolean;
-  isRequired: boolean;
-};
-
-const FieldContext = createContext<FieldLink | null>(null);
-
-type Labelling = {
-  id?: string | undefined;
-  "aria-label"?: string | undefined;
-  "aria-labelledby"?: string | undefined;
-  "aria-describedby"?: string | undefined;
-};
-
-function useLink(props: Labelling) {
-  const field = useContext(FieldContext);
-  const isLabelledByHand = props["aria-label"] !== undefined || props["aria-labelledby"] !== undefined;
-  const own = field !== null && !isLabelledByHand ? field : null;
-  return {
-    id: props.id ?? own?.controlId,
-    labelId: own?.labelId,
-    isInvalid: own?.isInvalid ?? false,
-    isRequired: own?.isRequired ?? false,
-    describedBy: props["aria-describedby"] ?? own?.describedBy,
-  };
-}
-
-function aria(link: ReturnType<typeof useLink>) {
-  return {
-    id: link.id,
-    "aria-describedby": link.describedBy,
-    "aria-invalid": link.isInvalid || undefined,
-    "aria-required": link.isRequired || undefined,
-  };
-}
 
 type FieldProps = {
   label: ReactNode;

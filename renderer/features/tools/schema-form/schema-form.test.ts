@@ -26,7 +26,7 @@ const leaf: fc.Arbitrary<Sample> = fc.oneof(
     .uniqueArray(fc.oneof(word, fc.integer(), fc.constant(null)), { minLength: 1, maxLength: 4 })
     .map((values) => ({ schema: { enum: values }, value: values[0] as Json })),
   word.map((value) => ({ schema: { const: value }, value })),
-  fc.constant({ schema: { type: ["string", "null"] }, value: null }),
+  fc.constant<Sample>({ schema: { type: ["string", "null"] }, value: null }),
   fc.jsonValue().map((value) => ({ schema: {}, value: JSON.parse(JSON.stringify(value)) as Json })),
 );
 
