@@ -35,6 +35,9 @@ export default defineConfig({
     plugins: [react(), tailwindcss()],
     build: {
       outDir: at("out/renderer"),
+      minify: true,
+      // The window is read from this computer's disk, once.
+      chunkSizeWarningLimit: 4_000,
       // A file that became a data: URL would need a weaker content security policy.
       assetsInlineLimit: 0,
       rolldownOptions: { input: { index: at("renderer/index.html") } },

@@ -12,13 +12,16 @@ INVARIANTS
 - Whatever keeps Electron from opening a window ends in the browser host and one line that says why, never in a stack.
 - The sandbox is never switched off by itself. Electron refuses to run as root with it, so root gets the browser host,
   unless `--no-sandbox` is asked for by name.
+- When npm is told to end, so is the control centre.
 */
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const fetchDeadlineMs = 60_000;
 const fetchSilenceMs = 2_000;
+const parentCheckMs = 250;
 const neededNode = 24;
 
+endWithNpm();
 await start(process.argv.slice(2));
 
 async function start(args: string[]): Promise<void> {
@@ -38,6 +41,18 @@ async function start(args: string[]): Promise<void> {
   }
   // In this process: there is no one in between who would have to pass signals and the exit code on.
   await import(pathToFileURL(join(root, "out", "main", "browser.js")).href);
+}
+
+/** npm passes SIGTERM on to the shell between it and this process, and that shell dies of it without a word. */
+function endWithNpm(): void {
+  const parent = process.ppid;
+  if (process.env.npm_lifecycle_event === undefined || process.platform === "win32") return;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    process.kill(process.pid, "SIGTERM");
+  }, parentCheckMs);
+  watch.unref();
 }
 
 function wantsBrowser(args: readonly string[]): boolean {

@@ -191,6 +191,15 @@ describe("npm start", () => {
     expect(host.stdout().split("\n")).toHaveLength(2);
   });
 
+  it.skipIf(process.platform === "win32")("ends when npm is told to end, although npm tells only a shell", async () => {
+    const host = start({ program, throughShell: true, env: { npm_lifecycle_event: "start" } });
+    await openSession(await host.ready);
+    const below = listDescendants(host.process.pid ?? 0);
+    expect(below.length).toBeGreaterThan(0);
+    host.process.kill("SIGTERM");
+    await expect.poll(() => below.filter(isAlive), { timeout: 10_000 }).toEqual([]);
+  });
+
   it("says in one line that Electron cannot be had, and opens the browser host", async () => {
     const nowhere = {
       ELECTRON_OVERRIDE_DIST_PATH: join(import.meta.dirname, "no-electron-here"),

@@ -28,14 +28,19 @@ export type StartOptions = {
   args?: readonly string[];
   dataFolder?: string;
   env?: NodeJS.ProcessEnv;
+  /** Puts a shell between the test and the host, as npm does; it passes no signal on. */
+  throughShell?: boolean;
 };
 
 /** Starts the app as people get it, in a process of its own, with everything a test needs to leave nothing behind. */
-export function startBuiltHost({ program = "out/main/browser.js", args, dataFolder, env }: StartOptions = {}): BuiltHost {
+export function startBuiltHost(options: StartOptions = {}): BuiltHost {
+  const { program = "out/main/browser.js", args, dataFolder, env } = options;
   const folder = dataFolder ?? mkdtempSync(join(tmpdir(), "control-centre-"));
   const usual = ["--host=browser", "--port=0"];
   const always = ["--no-open", `--data=${folder}`, `--dtma-label=${parts.containerLabel}`, "--npm-node-image=none"];
-  const child = spawn(process.execPath, [join(root, program), ...(args ?? usual), ...always], {
+  const shell = options.throughShell ? ["sh", "-c", '"$0" "$@"; exit $?'] : [];
+  const [command = "", ...rest] = [...shell, process.execPath, join(root, program), ...(args ?? usual), ...always];
+  const child = spawn(command, rest, {
     cwd: folder,
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { existsSync, openSync } from "node:fs";
+import { existsSync, openSync, readdirSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { partVariables } from "./parts.ts";
 import { findProgram, runProgram } from "./program.ts";
@@ -38,6 +38,7 @@ const debianPackages = [
   "gnome-keyring",
   "iptables",
   "libsecret-1-0",
+  "postgresql-15",
   "procps",
 ];
 
@@ -62,6 +63,10 @@ export async function prepareMachine(): Promise<Machine> {
   const registry = findProgram("docker-registry");
   if (registry === undefined) missing.push("A Docker registry: not found (package docker-registry).");
   else env[partVariables.dockerRegistry] = registry;
+
+  const postgres = findPostgres();
+  if (postgres === undefined) missing.push("PostgreSQL: version 15 or newer was not found (package postgresql-15).");
+  else env[partVariables.postgres] = postgres;
 
   const session = await prepareKeychain(folder);
   if (session === undefined) missing.push("Keychain: needs packages gnome-keyring, dbus-x11 and libsecret-1-0.");
@@ -168,6 +173,16 @@ const keyringScript = `
   done
   shift 1
   "$@"`;
+
+/** Debian keeps the programs of each version in a folder of their own; elsewhere they are on the PATH. */
+function findPostgres(): string | undefined {
+  const base = "/usr/lib/postgresql";
+  const versions = existsSync(base) ? readdirSync(base).map(Number) : [];
+  const newest = Math.max(0, ...versions.filter((version) => existsSync(join(base, String(version), "bin", "initdb"))));
+  if (newest >= 15) return join(base, String(newest), "bin");
+  const initdb = findProgram("initdb");
+  return initdb === undefined ? undefined : dirname(initdb);
+}
 
 /** On Linux a D-Bus session of our own with an unlocked keyring in `folder`; elsewhere the system's own keychain. */
 async function prepareKeychain(folder: string): Promise<Machine["inSession"] | undefined> {

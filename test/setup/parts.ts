@@ -14,6 +14,8 @@ export const partVariables = {
   chromium: "TEST_CHROMIUM",
   /** Path of the `docker-registry` program. */
   dockerRegistry: "TEST_DOCKER_REGISTRY",
+  /** Folder of the programs of PostgreSQL 15 or newer (`initdb`, `postgres`). */
+  postgres: "TEST_POSTGRES_PROGRAMS",
   /** `key=value`: every container a test makes carries it, and none may be left at the end. */
   containerLabel: "TEST_CONTAINER_LABEL",
 } as const;
@@ -23,5 +25,6 @@ export const parts = {
   keychain: process.env[partVariables.keychain] === "1",
   chromium: process.env[partVariables.chromium],
   dockerRegistry: process.env[partVariables.dockerRegistry],
+  postgres: process.env[partVariables.postgres],
   containerLabel: process.env[partVariables.containerLabel] ?? "dtma-test=by-hand",
 } as const;
