@@ -44,7 +44,7 @@ $$;
 
 -- One row: what this database is for the control centres that use it.
 create table if not exists dtma.workspace (
-  only boolean primary key default true check (only),
+  singleton boolean primary key default true check (singleton),
   id uuid not null default gen_random_uuid(),
   name text not null default 'Workspace' check (length(btrim(name)) between 1 and 80),
   join_policy text not null default 'approval' check (join_policy in ('approval', 'open')),
