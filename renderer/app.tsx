@@ -8,6 +8,7 @@ import { Overview } from "./admin/overview.tsx";
 import { ServerScreen, Servers } from "./admin/servers.tsx";
 import { Settings } from "./admin/settings.tsx";
 import { Toolboxes, ToolboxScreen } from "./admin/toolboxes.tsx";
+import { AppErrorNote } from "./features/errors/index.tsx";
 import { formatTime } from "./format.ts";
 import { places } from "./places.ts";
 import { ErrorBoundary } from "./shell/error-boundary.tsx";
@@ -15,7 +16,7 @@ import { useHashPath, useHashSearch } from "./shell/hash-location.ts";
 import { Palette } from "./shell/palette.tsx";
 import { Sidebar, viewOf } from "./shell/sidebar.tsx";
 import { StatusBar } from "./shell/status-bar.tsx";
-import { useCopy, useLinkState, useNowSelect, useSession } from "./state/index.ts";
+import { useCopy, useFeedError, useLinkState, useNowSelect, useSession } from "./state/index.ts";
 import { text } from "./text.ts";
 import { Banner } from "./ui/banner.tsx";
 import { Button } from "./ui/button.tsx";
@@ -63,20 +64,33 @@ function Window() {
         >
           <LinkBanner />
           <ErrorBoundary resetKey={path}>
-            {isRefused ? (
-              <Refused />
-            ) : isReady && hasSession ? (
-              <Screens />
-            ) : (
-              <div className="pt-14">
-                <SkeletonRows label={text.link.waiting} />
-              </div>
-            )}
+            {isRefused ? <Refused /> : isReady && hasSession ? <Screens /> : <Waiting />}
           </ErrorBoundary>
         </main>
       </div>
       <StatusBar view={view} />
       <Palette />
+    </div>
+  );
+}
+
+/** Nothing has arrived yet, or what should have arrived failed. */
+function Waiting() {
+  const error = useFeedError((state) => state.error);
+  if (error !== null)
+    return (
+      <div className="p-5">
+        <AppErrorNote error={error}>
+          <Button size="sm" onClick={() => window.location.reload()}>
+            {text.app.crash.action}
+          </Button>
+        </AppErrorNote>
+      </div>
+    );
+  return (
+    <div className="pt-14">
+      <h1 className="sr-only">{text.link.waiting}</h1>
+      <SkeletonRows label={text.link.waiting} />
     </div>
   );
 }

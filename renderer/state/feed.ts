@@ -1,7 +1,7 @@
 import type { StateEvent } from "../../shared/contract/state.ts";
 import { api, call, linkState, listen } from "../api.ts";
 import { applyEvents } from "./copy.ts";
-import { useCopy, useSession } from "./index.ts";
+import { useCopy, useFeedError, useSession } from "./index.ts";
 
 /**
  * Feeds the copy from `state.watch` as long as the window lives: after a lost link it goes on at its cursor. Events of
@@ -17,6 +17,7 @@ export function startFeed(): () => void {
     isScheduled = false;
     const events = queue;
     queue = [];
+    if (events.length > 0 && useFeedError.getState().error !== null) useFeedError.setState({ error: null });
     if (events.length > 0) useCopy.setState(applyEvents(useCopy.getState(), events));
   };
 
@@ -46,7 +47,10 @@ export function startFeed(): () => void {
     stopStream = listen((signal) => api.state.watch(since === null ? {} : { since }, { signal }), {
       onEvent: take,
       onEnd: again,
-      onError: again,
+      onError(error) {
+        useFeedError.setState({ error });
+        again();
+      },
     });
     call(api.session.get()).then(
       (session) => useSession.setState({ session }),

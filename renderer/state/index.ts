@@ -1,6 +1,7 @@
 import { useSyncExternalStore } from "react";
 import { create } from "zustand";
 import type { Activity, Entities, EntityName, Session } from "../../shared/contract/state.ts";
+import type { AppError } from "../../shared/errors.ts";
 import type { Connection } from "../../shared/model/agent.ts";
 import type { Server } from "../../shared/model/server.ts";
 import { type LinkState, linkState } from "../api.ts";
@@ -17,6 +18,9 @@ export const useCopy = create<Copy>(() => emptyCopy);
 
 /** Who is at the window; null until the control centre has said so. */
 export const useSession = create<{ session: Session | null }>(() => ({ session: null }));
+
+/** Why the copy is not fed although the link is there; null while it is. Tried again by itself. */
+export const useFeedError = create<{ error: AppError | null }>(() => ({ error: null }));
 
 /** One row, or undefined when there is none (any more). */
 export function useRow<Name extends EntityName>(name: Name, id: string | null | undefined): Entities[Name] | undefined {

@@ -36,8 +36,8 @@ type Place = Pick<Toolbox, "confirmedAt" | "link"> | undefined;
 /** A server's state in the words and the colour of the window. Pure. */
 export function describeServer(server: Server, toolbox: Place, nowMs: number): ServerDescription {
   const status = serverStatus(server, toolbox, nowMs);
-  const isObserved = server.observed.state === "present" || status.state === "gone";
-  const isStale = isObserved && !status.isFresh && server.desired !== "deleted";
+  const isOurs = server.desired === "deleted" || status.state === "deploying";
+  const isStale = status.seenAt !== null && !status.isFresh && !isOurs;
   if (isStale) return { ...status, word: text.servers.was[status.state], tone: "unknown", isStale };
   if (status.state === "unknown" && status.rawWord !== undefined)
     return { ...status, word: text.servers.rawWord(status.rawWord), tone: "unknown", isStale };
