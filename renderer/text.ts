@@ -775,7 +775,7 @@ export const text = {
     available: "Available servers",
     searchAvailable: "Search servers and their tools",
     none: {
-      title: "Not connected to any server yet",
+      title: "Not connected to any server yet.",
       body: "Connect this agent to one of the servers below. It can use all of the server's tools until you restrict it.",
     },
     noServers: {

@@ -25,6 +25,7 @@ function AgentPage({ agent }: { agent: Agent }) {
   const [, navigate] = useLocation();
   const [dialog, setDialog] = useState<"edit" | "delete" | null>(null);
   const connections = useConnectionsOfAgent(agent.id);
+  const hasServers = useCopy((copy) => copy.tables.servers.size > 0);
   const close = () => setDialog(null);
   return (
     <>
@@ -43,9 +44,11 @@ function AgentPage({ agent }: { agent: Agent }) {
         {agent.description === "" ? undefined : agent.description}
       </PageHeader>
       <PageBody className="flex flex-col gap-7">
-        <Section title={text.connections.connected} aside={text.counts.plain(connections.length)}>
-          <ConnectedServers agent={agent} />
-        </Section>
+        {(connections.length > 0 || hasServers) && (
+          <Section title={text.connections.connected} aside={text.counts.plain(connections.length)}>
+            <ConnectedServers agent={agent} />
+          </Section>
+        )}
         <Section title={text.connections.available}>
           <AvailableServers agent={agent} />
         </Section>

@@ -8,7 +8,6 @@ import { useConnectionsOfAgent, useNowSelect, useRow } from "../../state/index.t
 import { text } from "../../text.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { IconButton } from "../../ui/button.tsx";
-import { EmptyState } from "../../ui/empty-state.tsx";
 import { Menu } from "../../ui/menu.tsx";
 import { ServerStateLabel } from "../servers/index.ts";
 import { accessLabel } from "./access-label.ts";
@@ -23,10 +22,11 @@ export function ConnectedServers({ agent }: { agent: Agent }) {
   const close = () => setLeaving(null);
   if (connections.length === 0)
     return (
-      <div className="rounded-lg border border-line border-dashed">
-        <EmptyState icon={Plug} title={words.none.title} headingLevel={3}>
-          {words.none.body}
-        </EmptyState>
+      <div className="flex items-center gap-3 rounded-lg border border-line border-dashed px-3.5 py-3">
+        <Plug size={16} aria-hidden className="shrink-0 text-faint" />
+        <p className="text-muted text-sm">
+          <span className="font-medium text-ink">{words.none.title}</span> {words.none.body}
+        </p>
       </div>
     );
   return (

@@ -94,7 +94,8 @@ function Conditions({ connection, server }: { connection: Connection; server: Se
   const seenAt = server === undefined || server.observed.state === "never" ? null : server.observed.at;
   const age = useNowSelect((now) => (seenAt === null ? null : formatAgo(now - Math.max(seenAt, toolbox?.confirmedAt ?? 0))));
   const notes: string[] = [];
-  if (connection.delivery === "pending") notes.push(words.pendingBanner);
+  const isAway = toolbox?.link.state !== "connected";
+  if (connection.delivery === "pending" && isAway) notes.push(words.pendingBanner);
   if (server !== undefined && seenAt === null) notes.push(words.neverSeen);
   else if (isStale && age !== null) notes.push(words.stale(age));
   else if (state !== null && state !== "running") notes.push(words.notRunning(text.servers.states[state].toLowerCase()));
