@@ -142,10 +142,8 @@ function ToolSummary({ server, isOpen, onToggle }: ToolSummaryProps) {
         {words.toolsKnown(items.length)}
         <span className="sr-only"> {words.ofServer(server.spec.name)}</span>
       </span>
-      <span className="truncate text-muted">
-        {names.join(", ")}
-        {hidden > 0 && ` ${words.moreTools(hidden)}`}
-      </span>
+      <span className="truncate text-muted">{names.join(", ")}</span>
+      {hidden > 0 && <span className="shrink-0 text-faint">{words.moreTools(hidden)}</span>}
     </button>
   );
 }
