@@ -21,6 +21,7 @@ import { createLog } from "./log.ts";
 import { createNetwork } from "./network.ts";
 import { createOperations } from "./operations.ts";
 import { createSecrets } from "./secrets.ts";
+import { createServerLogs } from "./server-logs.ts";
 import { createServers } from "./servers.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { createStats } from "./stats.ts";
@@ -69,6 +70,7 @@ async function start(settings: Settings): Promise<void> {
     nodeImage: settings.nodeImage,
     engine: () => servers.mustHaveEngine(),
   });
+  const serverLogs = createServerLogs();
   const gateway = createMcpGateway({
     endpointOf: (name) => servers.endpointOf(name),
     onUsage: (usage) => hub.emit({ type: "usage", usage }),
@@ -99,6 +101,8 @@ async function start(settings: Settings): Promise<void> {
     emit: hub.emit,
     onConnected: (containers, isFirst) => executor.recover(containers, isFirst, (name) => operations.isBusy(name)),
     onDown: (name) => void gateway.closeServer(name).catch((error: unknown) => log.error("sessions.not-closed", error)),
+    onGone: serverLogs.forget,
+    logWriter: serverLogs.writer,
     scrub: (container, text) => secrets.scrub(container.bindSources["/run/secrets"], text),
   });
   const operations = createOperations({
@@ -136,7 +140,8 @@ async function start(settings: Settings): Promise<void> {
     info,
     async *logs(name, options) {
       const server = servers.get(name);
-      if (server !== undefined) yield* docker.logs(server.container.id, options);
+      if (server === undefined) return;
+      yield* serverLogs.read(name, (which) => docker.logs(server.container.id, which), options);
     },
     shutdown: (request) => void end(request),
     log,

@@ -79,6 +79,10 @@ type ServersDeps = {
   onConnected(containers: ContainerView[], isFirst: boolean): Promise<void>;
   /** The container of a server stopped or went. */
   onDown(name: string): void;
+  /** The server does not exist any more. */
+  onGone(name: string): void;
+  /** Where a new process of the server writes its complaints. */
+  logWriter(name: string): (chunk: Buffer) => void;
   /** Takes the values of the server's secrets out of what a process printed. */
   scrub(container: ContainerView, text: string): Promise<string>;
 };
@@ -103,7 +107,7 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
 
   function endpoint(container: ContainerView, { spec }: ServerLabels): ServerEndpoint {
     if (spec.transport.type === "stdio") {
-      return { type: "stdio", open: () => docker.openProcess(container, container.command) };
+      return { type: "stdio", open: () => docker.openProcess(container, container.command, deps.logWriter(spec.name)) };
     }
     const { port, path } = spec.transport;
     const published = container.publishedPorts[port];
@@ -154,6 +158,7 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
     endCheck(entry);
     emit({ type: "server-removed", serverId: entry.server.serverId, name });
     deps.onDown(name);
+    deps.onGone(name);
   }
 
   function take(container: ContainerView): void {
@@ -164,25 +169,25 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
     }
     const { name } = labels.spec;
     const before = entries.get(name);
-    const isSameStart =
+    const isUnbroken =
       before !== undefined &&
       before.server.container.id === container.id &&
-      before.server.container.startedAt === container.startedAt;
-    const server: Server = {
-      ...labels,
-      container,
-      desired: container.restartPolicy === "unless-stopped" ? "running" : "stopped",
-      health: isSameStart && isUp(container) ? before.server.health : { state: "unknown" },
-      tools: before?.server.tools,
-    };
-    if (!isSameStart || !isUp(container)) endCheck(before);
+      before.server.container.startedAt === container.startedAt &&
+      (container.state === "running" || container.state === "paused");
     const wasUp = before !== undefined && isUp(before.server.container);
+    if (!isUnbroken) endCheck(before);
     entries.set(name, {
-      server,
+      server: {
+        ...labels,
+        container,
+        desired: container.restartPolicy === "unless-stopped" ? "running" : "stopped",
+        health: isUnbroken ? before.server.health : { state: "unknown" },
+        tools: before?.server.tools,
+      },
       check: before?.check,
       lastEmitted: before?.lastEmitted ?? "",
     });
-    if (wasUp && (!isSameStart || !isUp(container))) deps.onDown(name);
+    if (wasUp && !isUnbroken) deps.onDown(name);
     show(name);
     checkLater(name);
   }
@@ -280,7 +285,7 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
   async function pings(signal: AbortSignal): Promise<never> {
     for (;;) {
       await sleep(pingMs, undefined, { signal });
-      await docker.info(pingTimeoutMs);
+      await docker.ping(pingTimeoutMs);
     }
   }
 

@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -187,10 +187,13 @@ describe.skipIf(!parts.docker)("a server from npm on a toolbox", () => {
     expect(load?.memoryLimitBytes).toBe(512 * 2 ** 20);
   });
 
-  it("has logs with times and streams, once and followed", async () => {
+  it("has logs with times and streams, also of its sessions, once and followed", async () => {
     const { body } = await dtma.call("GET", "/v1/servers/life/logs?tail=5");
-    const lines = typeof body === "string" ? body.trim().split("\n") : [JSON.stringify(body)];
+    const lines = String(body).trim().split("\n");
     expect(JSON.parse(lines[0] ?? "{}")).toMatchObject({ stream: "stderr", text: "Starting default (STDIO) server..." });
+    const greetings = lines.filter((line) => line.includes("Starting default"));
+    const { stderr } = spawnSync("docker", ["logs", await containerId()], { encoding: "utf8" });
+    expect(greetings.length).toBeGreaterThan(stderr.split("Starting default").length - 1);
     const following = new AbortController();
     const response = await fetch(new URL("/v1/servers/life/logs?tail=1&follow=1", dtma.ready.url), {
       headers: { authorization: `Bearer ${dtma.token}` },

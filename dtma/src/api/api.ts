@@ -19,6 +19,7 @@ import type { EventHub } from "../events.ts";
 import type { McpGateway } from "../gateway/gateway.ts";
 import type { Log } from "../log.ts";
 import type { Operations } from "../operations.ts";
+import type { LogOptions } from "../server-logs.ts";
 import type { Servers } from "../servers.ts";
 import type { Stats } from "../stats.ts";
 import { openEventStream } from "./event-stream.ts";
@@ -46,7 +47,7 @@ type ApiDeps = {
   hub: EventHub;
   stats: Stats;
   info(): DtmaInfo;
-  logs(name: string, options: { tail: number; sinceMs: number; follow: boolean; signal: AbortSignal }): AsyncIterable<LogLine>;
+  logs(name: string, options: LogOptions): AsyncIterable<LogLine>;
   shutdown(request: ShutdownRequest): void;
   log: Log;
 };

@@ -79,6 +79,7 @@ export type DockerEvent = { action: string; containerId: string; labels: Labels 
 export interface Docker {
   /** DOCKER_UNAVAILABLE when it does not answer within `timeoutMs`. */
   info(timeoutMs: number): Promise<EngineInfo>;
+  ping(timeoutMs: number): Promise<void>;
   /** Calls back for every container event with these labels; resolves `onOpen` once listening; rejects when the stream ends. */
   watch(labels: Labels, onOpen: () => void, onEvent: (event: DockerEvent) => void, signal: AbortSignal): Promise<never>;
 
@@ -99,8 +100,8 @@ export interface Docker {
   logs(id: string, options: { tail: number; sinceMs: number; follow: boolean; signal: AbortSignal }): AsyncIterable<LogLine>;
   /** About one sample a second until the signal. */
   stats(id: string, signal: AbortSignal): AsyncIterable<ServerLoad>;
-  /** SERVER_NOT_RUNNING when the container does not run. */
-  openProcess(container: ContainerView, command: string[]): Promise<ServerProcess>;
+  /** `onStderr` sees what the process writes there, also when nobody reads it. SERVER_NOT_RUNNING. */
+  openProcess(container: ContainerView, command: string[], onStderr: (chunk: Buffer) => void): Promise<ServerProcess>;
   /** Ends every process that any DTMA ever opened in this container. */
   endProcesses(container: ContainerView): Promise<void>;
 

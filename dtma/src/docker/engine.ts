@@ -56,6 +56,10 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
       };
     },
 
+    async ping(timeoutMs) {
+      await calls.json({ method: "GET", path: "/_ping", timeoutMs });
+    },
+
     async watch(labels, onOpen, onEvent, signal) {
       const filters = JSON.stringify({ type: ["container"], label: labelFilter(labels) });
       const stream = await calls.stream({ method: "GET", path: "/events", query: { filters }, signal });
@@ -175,7 +179,7 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
       }
     },
 
-    openProcess: (container, command) => openProcess(calls, container.id, command),
+    openProcess: (container, command, onStderr) => openProcess(calls, container.id, command, onStderr),
     endProcesses: (container) => endAllProcesses(calls, container.id, container.execIds),
 
     async getImage(reference) {

@@ -23,8 +23,13 @@ const stderrBufferBytes = 256 * 1024;
 
 type ExecState = { Running: boolean; ExitCode: number | null; Pid: number };
 
-/** Starts `command` in a running container. SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE. */
-export async function openProcess(calls: DockerCalls, containerId: string, command: string[]): Promise<ServerProcess> {
+/** Starts `command` in a running container; `onStderr` also sees what it complains. SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE. */
+export async function openProcess(
+  calls: DockerCalls,
+  containerId: string,
+  command: string[],
+  onStderr: (chunk: Buffer) => void,
+): Promise<ServerProcess> {
   const marker = `${sessionVariable}=${randomUUID()}`;
   const execId = await createExec(calls, containerId, command, [marker]);
   const socket = await calls
@@ -46,6 +51,7 @@ export async function openProcess(calls: DockerCalls, containerId: string, comma
     let isFull = false;
     for (const { stream, payload } of readFrames(chunk)) {
       if (stream === "stderr") {
+        onStderr(payload);
         if (!stderr.writableNeedDrain) stderr.write(payload);
       } else if (!stdout.write(payload)) {
         isFull = true;
