@@ -136,7 +136,7 @@ function SelectionBar({ servers, onClear }: { servers: readonly Server[]; onClea
   const commands = useServerCommands(onClear);
   return (
     <>
-      <span className="tnum self-center text-sm">{text.servers.selected(servers.length)}</span>
+      <span className="tnum text-sm leading-8">{text.servers.selected(servers.length)}</span>
       <div className="flex gap-1.5">
         {bulkCommands.map((command) => {
           const able = servers.filter(

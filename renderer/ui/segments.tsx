@@ -9,6 +9,8 @@ export type Segment<Value extends string = string> = {
   count?: number | undefined;
 };
 
+const number = new Intl.NumberFormat("en");
+
 type SegmentsProps<Value extends string> = {
   label: string;
   segments: readonly Segment<Value>[];
@@ -30,11 +32,11 @@ export function Segments<Value extends string>({ label, segments, value, onChang
           key={segment.value}
           value={segment.value}
           aria-label={segment.count === undefined ? segment.label : `${segment.label}, ${segment.count}`}
-          className="flex h-7 items-center gap-1.5 rounded-[5px] px-2.5 text-muted text-xs outline-offset-0 hover:text-ink data-checked:bg-surface data-checked:font-medium data-checked:text-ink data-checked:shadow-sm"
+          className="flex h-7 items-center gap-1.5 rounded-[5px] px-2.5 text-muted text-xs outline-offset-0 hover:text-ink data-checked:bg-thumb data-checked:font-medium data-checked:text-ink data-checked:shadow-sm"
         >
           {segment.icon !== undefined && <segment.icon size={14} aria-hidden />}
           {segment.label}
-          {segment.count !== undefined && <span className="tnum text-faint">{segment.count}</span>}
+          {segment.count !== undefined && <span className="tnum text-faint">{number.format(segment.count)}</span>}
         </Radio.Root>
       ))}
     </RadioGroup>

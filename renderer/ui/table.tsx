@@ -2,7 +2,7 @@
 // biome-ignore-all lint/a11y/useFocusableInteractive: headers hold their own focusable controls
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { ArrowDown, ArrowUp } from "lucide-react";
-import { type KeyboardEvent, type ReactNode, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, type ReactNode, type RefObject, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { join } from "./join.ts";
 
 /*
@@ -20,6 +20,8 @@ export type Column<Row> = {
   /** Track size of a CSS grid, such as `2fr` or `8rem`. */
   width: string;
   align?: "start" | "end";
+  /** Left out while the table is narrower than this, in pixels: what can be done without goes first. */
+  showsFrom?: number;
   /** Without it the column cannot be sorted. */
   sortBy?: (row: Row) => string | number;
   cell(row: Row): ReactNode;
@@ -49,11 +51,13 @@ type TableProps<Row> = {
 
 /** A dense table: sortable, with a keyboard, virtualised when long. */
 export function Table<Row>(props: TableProps<Row>) {
-  const { label, columns, rows, rowId, rowLabel, onOpen, selection, actions, initialSort, isFilling = true, empty } = props;
+  const { label, rows, rowId, rowLabel, onOpen, selection, actions, initialSort, isFilling = true, empty } = props;
   const [sort, setSort] = useState(initialSort ?? null);
   const [activeId, setActiveId] = useState<string | null>(null);
   const scroller = useRef<HTMLDivElement>(null);
-  const sorted = useMemo(() => sortRows(rows, columns, sort), [rows, columns, sort]);
+  const width = useWidth(scroller);
+  const columns = props.columns.filter((column) => width === null || width >= (column.showsFrom ?? 0));
+  const sorted = useMemo(() => sortRows(rows, props.columns, sort), [rows, props.columns, sort]);
   const isVirtual = isFilling && sorted.length > virtualAbove;
   const virtualizer = useVirtualizer({
     count: sorted.length,
@@ -132,8 +136,7 @@ export function Table<Row>(props: TableProps<Row>) {
         }}
         className={join(
           "group/row grid h-10 items-center gap-4 border-line border-b px-5 text-sm outline-offset-[-2px]",
-          onOpen !== undefined && "hover:bg-hover",
-          isSelected && "bg-accent-soft hover:bg-accent-soft",
+          isSelected ? "bg-accent-soft" : onOpen !== undefined && "hover:bg-hover",
           top !== undefined && "absolute inset-x-0 top-0",
           !isFilling && "last:border-b-0",
         )}
@@ -263,6 +266,20 @@ function ColumnHeader<Row>({ column, direction, onSort }: ColumnHeaderProps<Row>
       )}
     </div>
   );
+}
+
+function useWidth(element: RefObject<HTMLElement | null>): number | null {
+  const [width, setWidth] = useState<number | null>(null);
+  useLayoutEffect(() => {
+    if (element.current === null) return;
+    const observer = new ResizeObserver(([entry]) =>
+      setWidth(entry === undefined ? null : Math.round(entry.contentRect.width)),
+    );
+    observer.observe(element.current);
+    setWidth(element.current.clientWidth);
+    return () => observer.disconnect();
+  }, [element]);
+  return width;
 }
 
 function sortRows<Row>(

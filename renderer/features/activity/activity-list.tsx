@@ -13,10 +13,16 @@ import { AppErrorNote } from "../errors/index.tsx";
 import { ActivityStateLabel, useActivityDuration } from "./activity-state.tsx";
 import { CancelOperation, OperationSteps } from "./operation-steps.tsx";
 
-type ActivityListProps = { activities: readonly Activity[]; empty: ReactNode; isFilling?: boolean };
+type ActivityListProps = {
+  activities: readonly Activity[];
+  empty: ReactNode;
+  isFilling?: boolean;
+  /** On the page of a server, whose name and toolbox are known. */
+  isOfOneServer?: boolean;
+};
 
 /** Operations, newest first; opening one shows its steps. */
-export function ActivityList({ activities, empty, isFilling = true }: ActivityListProps) {
+export function ActivityList({ activities, empty, isFilling = true, isOfOneServer = false }: ActivityListProps) {
   const [openId, setOpenId] = useState<string | null>(null);
   const toolboxes = useCopy((copy) => copy.tables.toolboxes);
   const { columns: headers } = text.activity;
@@ -52,6 +58,7 @@ export function ActivityList({ activities, empty, isFilling = true }: ActivityLi
     },
     {
       id: "toolbox",
+      showsFrom: 760,
       header: headers.toolbox,
       width: "minmax(6rem, 0.7fr)",
       sortBy: (row) => toolboxes.get(row.toolboxId)?.name ?? "",
@@ -70,7 +77,7 @@ export function ActivityList({ activities, empty, isFilling = true }: ActivityLi
     <>
       <Table
         label={text.activity.list}
-        columns={columns}
+        columns={isOfOneServer ? columns.filter(({ id }) => id !== "server" && id !== "toolbox") : columns}
         rows={activities}
         rowId={(row) => row.id}
         rowLabel={(row) => `${text.operations.kinds[row.kind]} ${row.server}`}

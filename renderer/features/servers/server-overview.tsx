@@ -82,7 +82,7 @@ function History({ server }: { server: Server }) {
   return (
     <Section title={text.servers.history}>
       <div className="overflow-hidden rounded-lg border border-line [&_[role=row]]:px-3.5">
-        <ActivityList activities={activities.slice(0, shownHistory)} isFilling={false} empty={null} />
+        <ActivityList activities={activities.slice(0, shownHistory)} isFilling={false} isOfOneServer empty={null} />
       </div>
     </Section>
   );

@@ -52,6 +52,7 @@ export function ServersTable({ servers, empty, isFilling = true, hidesToolbox = 
       },
       !hidesToolbox && {
         id: "toolbox",
+        showsFrom: 720,
         header: headers.toolbox,
         width: "minmax(7rem, 0.8fr)",
         sortBy: (row) => toolboxes.get(row.toolboxId)?.name ?? "",
@@ -59,6 +60,7 @@ export function ServersTable({ servers, empty, isFilling = true, hidesToolbox = 
       },
       {
         id: "source",
+        showsFrom: 880,
         header: headers.source,
         width: "minmax(7rem, 1.2fr)",
         sortBy: (row) => sourceText(row.spec.source),

@@ -38,15 +38,7 @@ export function ThisComputer({ onAdded }: { onAdded?: () => void }) {
     </Button>
   );
   return (
-    <Panel
-      aside={
-        docker.state === "up" ? (
-          <StatusPill tone="ok">{welcome.recommended}</StatusPill>
-        ) : docker.state === "down" ? (
-          <StatusPill tone="warn">{text.toolboxes.docker}</StatusPill>
-        ) : null
-      }
-    >
+    <Panel aside={docker.state === "up" && <StatusPill tone="ok">{welcome.recommended}</StatusPill>}>
       {docker.state === "unknown" && (
         <>
           <p className="text-muted text-sm">{welcome.checking}</p>

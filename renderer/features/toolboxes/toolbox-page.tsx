@@ -149,6 +149,7 @@ function Condition({ toolbox, onReconnect, isReconnecting }: ConditionProps) {
 function Load({ toolbox }: { toolbox: Toolbox }) {
   const history = useLoadHistory(toolbox.load);
   const latest = history.at(-1);
+  if (latest === undefined) return null;
   const charts = [
     {
       title: text.toolboxes.cpu,
@@ -161,15 +162,15 @@ function Load({ toolbox }: { toolbox: Toolbox }) {
       title: text.toolboxes.memory,
       points: history.map((sample) => ({ atMs: sample.at, value: sample.memoryUsedBytes })),
       format: formatBytes,
-      max: latest?.memoryTotalBytes,
-      of: latest && text.toolboxes.of(formatBytes(latest.memoryTotalBytes)),
+      max: latest.memoryTotalBytes,
+      of: text.toolboxes.of(formatBytes(latest.memoryTotalBytes)),
     },
     {
       title: text.toolboxes.disk,
       points: history.map((sample) => ({ atMs: sample.at, value: sample.diskUsedBytes })),
       format: formatBytes,
-      max: latest?.diskTotalBytes,
-      of: latest && text.toolboxes.of(formatBytes(latest.diskTotalBytes)),
+      max: latest.diskTotalBytes,
+      of: text.toolboxes.of(formatBytes(latest.diskTotalBytes)),
     },
   ];
   return (
@@ -209,7 +210,7 @@ function Facts({ toolbox }: { toolbox: Toolbox }) {
             ) : (
               <span className="flex items-start gap-1">
                 <code className="min-w-0 break-all font-mono text-xs leading-5">{toolbox.fingerprint}</code>
-                <CopyButton text={toolbox.fingerprint} label={text.app.copy} copiedLabel={text.app.copied} />
+                <CopyButton size="xs" text={toolbox.fingerprint} label={text.app.copy} copiedLabel={text.app.copied} />
               </span>
             ),
         },

@@ -72,6 +72,7 @@ export function ToolboxesTable({ toolboxes, empty }: ToolboxesTableProps) {
     },
     {
       id: "docker",
+      showsFrom: 860,
       header: headers.docker,
       width: "5.5rem",
       cell: (row) =>
