@@ -93,6 +93,7 @@ export function Servers() {
       )}
       <ServersTable
         servers={shown}
+        listKey={`${filter} ${toolboxId ?? ""} ${query}`}
         selection={{ selected, onChange: setSelected }}
         empty={
           servers.length === 0 ? (

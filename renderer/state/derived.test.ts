@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { byName, groupBy, perTable } from "./derived.ts";
+import { byName, groupBy, perTable, sortedBy } from "./derived.ts";
 
 type Row = { id: string; name: string; owner: string };
 const table = new Map<string, Row>(
@@ -26,6 +26,23 @@ describe("what is derived from a table", () => {
     const byOwner = groupBy((row: Row) => row.owner);
     expect(byOwner(table)("a").map((row) => row.id)).toEqual(["1", "3"]);
     expect(byOwner(table)("x")).toBe(byOwner(table)("y"));
+  });
+
+  it("keeps an order while only other members change and finds it anew when names or rows do", () => {
+    const names = sortedBy((row: Row) => row.name);
+    const ids = (rows: ReadonlyMap<string, Row>) => names(rows).map((row) => row.id);
+    expect(ids(table)).toEqual(["3", "2", "1"]);
+    const set = (id: string, change: Partial<Row>) =>
+      new Map(table).set(id, { id, name: "", owner: "", ...table.get(id), ...change });
+    const moved = set("3", { owner: "b" });
+    expect(names(moved)[0]?.owner).toBe("b");
+    expect(ids(set("3", { name: "zebra" }))).toEqual(["2", "1", "3"]);
+    expect(ids(set("4", { name: "alpha" }))).toEqual(["4", "3", "2", "1"]);
+    const without = new Map(table);
+    without.delete("2");
+    expect(ids(without)).toEqual(["3", "1"]);
+    const swapped = new Map(without).set("5", { id: "5", name: "aardvark", owner: "a" });
+    expect(ids(swapped)).toEqual(["5", "3", "1"]);
   });
 
   it("orders names as people count", () => {

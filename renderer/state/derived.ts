@@ -32,6 +32,28 @@ export function groupBy<Row>(keyOf: (row: Row) => string): (table: Table<Row>) =
   });
 }
 
+/**
+ * The rows ordered by a text. Comparing texts as people do is slow, and readings change every second while names do not:
+ * the order of the table before is kept as long as it holds the same rows with the same texts.
+ */
+export function sortedBy<Row extends { id: string }>(textOf: (row: Row) => string): (table: Table<Row>) => readonly Row[] {
+  let order: { id: string; text: string }[] = [];
+  return perTable((table) => {
+    if (order.length === table.size) {
+      const rows: Row[] = [];
+      for (const { id, text } of order) {
+        const row = table.get(id);
+        if (row === undefined || textOf(row) !== text) break;
+        rows.push(row);
+      }
+      if (rows.length === table.size) return rows;
+    }
+    const rows = [...table.values()].sort(byName(textOf));
+    order = rows.map((row) => ({ id: row.id, text: textOf(row) }));
+    return rows;
+  });
+}
+
 const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 /** Orders by a name as people read it: `box-2` before `box-10`, case aside. */

@@ -6,7 +6,7 @@ import type { Connection } from "../../shared/model/agent.ts";
 import type { Server } from "../../shared/model/server.ts";
 import { type LinkState, linkState } from "../api.ts";
 import { type Copy, emptyCopy, type Tables } from "./copy.ts";
-import { byName, groupBy, perTable } from "./derived.ts";
+import { groupBy, perTable, sortedBy } from "./derived.ts";
 
 /*
 What components read. Rows come from the copy (fed by `feed.ts`), never from a network; nothing here can be written by a
@@ -28,13 +28,13 @@ export function useRow<Name extends EntityName>(name: Name, id: string | null | 
 }
 
 const sorted: { [Name in EntityName]: (table: Tables[Name]) => readonly Entities[Name][] } = {
-  toolboxes: perTable((table) => [...table.values()].sort(byName((row) => row.name))),
-  templates: perTable((table) => [...table.values()].sort(byName((row) => row.title))),
-  servers: perTable((table) => [...table.values()].sort(byName((row) => row.spec.name))),
-  agents: perTable((table) => [...table.values()].sort(byName((row) => row.name))),
+  toolboxes: sortedBy((row) => row.name),
+  templates: sortedBy((row) => row.title),
+  servers: sortedBy((row) => row.spec.name),
+  agents: sortedBy((row) => row.name),
   connections: perTable((table) => [...table.values()].sort((one, other) => one.createdAt - other.createdAt)),
   activities: perTable((table) => [...table.values()].sort((one, other) => other.startedAt - one.startedAt)),
-  people: perTable((table) => [...table.values()].sort(byName((row) => row.name))),
+  people: sortedBy((row) => row.name),
   queue: perTable((table) => [...table.values()].sort((one, other) => one.position - other.position)),
   toolLists: perTable((table) => [...table.values()]),
 };

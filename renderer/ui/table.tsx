@@ -44,6 +44,8 @@ type TableProps<Row> = {
   /** Buttons at the end of a row. */
   actions?: { header: string; cell(row: Row): ReactNode };
   initialSort?: { columnId: string; isDescending: boolean };
+  /** Another key is another list: it is shown from its start. */
+  listKey?: string;
   /** Takes the height that is left and scrolls inside; else it is as high as its rows. */
   isFilling?: boolean;
   empty?: ReactNode;
@@ -66,6 +68,11 @@ export function Table<Row>(props: TableProps<Row>) {
     estimateSize: () => rowHeight,
     overscan: 12,
   });
+  const listKey = `${props.listKey ?? ""} ${sort?.columnId ?? ""} ${sort?.isDescending ?? ""}`;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs for another key
+  useLayoutEffect(() => {
+    scroller.current?.scrollTo({ top: 0 });
+  }, [listKey]);
   const tracks = [
     ...(selection === undefined ? [] : ["1.75rem"]),
     ...columns.map((column) => column.width),

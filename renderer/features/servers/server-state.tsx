@@ -1,6 +1,8 @@
 import type { Server } from "../../../shared/model/server.ts";
 import type { ServerState } from "../../../shared/model/status.ts";
+import type { Toolbox } from "../../../shared/model/toolbox.ts";
 import { formatAgo } from "../../format.ts";
+import { perTable } from "../../state/derived.ts";
 import { useCopy, useNowSelect, useRow } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { StatusDot, StatusPill } from "../../ui/status.tsx";
@@ -35,19 +37,31 @@ export function useServerState(server: Server | undefined): { state: ServerState
 
 export type ServerCounts = Record<ServerFilter, number>;
 
+type Toolboxes = ReadonlyMap<string, Toolbox>;
+
+const momentMs = 2_000;
+
+/** One count serves every part of the window that shows it: it is made per copy of the rows and moment. */
+const counted = perTable(() => {
+  let known: { toolboxes: Toolboxes; moment: number; counts: ServerCounts } | null = null;
+  return (servers: ReadonlyMap<string, Server>, toolboxes: Toolboxes, now: number): ServerCounts => {
+    const moment = Math.floor(now / momentMs) * momentMs;
+    if (known === null || known.toolboxes !== toolboxes || known.moment !== moment) {
+      const counts = { all: servers.size, running: 0, working: 0, stopped: 0, attention: 0 };
+      for (const server of servers.values())
+        counts[filterOf(describeServer(server, toolboxes.get(server.toolboxId), moment))] += 1;
+      known = { toolboxes, moment, counts };
+    }
+    return known.counts;
+  };
+});
+
 /** How many servers are in each group now; counted again every few seconds, as observations age. */
 export function useServerCounts(): ServerCounts {
   const servers = useCopy((copy) => copy.tables.servers);
   const toolboxes = useCopy((copy) => copy.tables.toolboxes);
-  const counted = useNowSelect((now) => {
-    const counts: ServerCounts = { all: servers.size, running: 0, working: 0, stopped: 0, attention: 0 };
-    const coarse = Math.floor(now / 2_000) * 2_000;
-    for (const server of servers.values()) {
-      counts[filterOf(describeServer(server, toolboxes.get(server.toolboxId), coarse))] += 1;
-    }
-    return JSON.stringify(counts);
-  });
-  return JSON.parse(counted) as ServerCounts;
+  const now = useNowSelect((time) => Math.floor(time / momentMs) * momentMs);
+  return counted(servers)(servers, toolboxes, now);
 }
 
 /** How many servers need someone's attention. */

@@ -19,13 +19,22 @@ type ServersTableProps = {
   empty: ReactNode;
   isFilling?: boolean;
   hidesToolbox?: boolean;
+  /** What the list was narrowed by. */
+  listKey?: string;
   selection?: { selected: ReadonlySet<string>; onChange(selected: ReadonlySet<string>): void };
 };
 
 const stateOrder = ["attention", "working", "running", "stopped"];
 
 /** Servers with their states; the last column has what can be done to each. */
-export function ServersTable({ servers, empty, isFilling = true, hidesToolbox = false, selection }: ServersTableProps) {
+export function ServersTable({
+  servers,
+  empty,
+  isFilling = true,
+  hidesToolbox = false,
+  listKey = "",
+  selection,
+}: ServersTableProps) {
   const [, navigate] = useLocation();
   const connectionsOf = useConnectionsByServer();
   const toolboxes = useCopy((copy) => copy.tables.toolboxes);
@@ -36,14 +45,14 @@ export function ServersTable({ servers, empty, isFilling = true, hidesToolbox = 
       {
         id: "name",
         header: headers.name,
-        width: "minmax(9rem, 1.2fr)",
+        width: "minmax(8rem, 1.2fr)",
         sortBy: (row) => row.spec.name,
         cell: (row) => <span className="truncate font-medium">{row.spec.name}</span>,
       },
       {
         id: "state",
         header: headers.state,
-        width: "minmax(11rem, 1fr)",
+        width: "minmax(10rem, 1.1fr)",
         sortBy: (row) => {
           const { tone, word } = describeServer(row, toolboxes.get(row.toolboxId), Date.now());
           return `${stateOrder.indexOf(tone)} ${word}`;
@@ -52,15 +61,15 @@ export function ServersTable({ servers, empty, isFilling = true, hidesToolbox = 
       },
       !hidesToolbox && {
         id: "toolbox",
-        showsFrom: 720,
+        showsFrom: 700,
         header: headers.toolbox,
-        width: "minmax(7rem, 0.8fr)",
+        width: "minmax(6rem, 0.8fr)",
         sortBy: (row) => toolboxes.get(row.toolboxId)?.name ?? "",
         cell: (row) => <span className="truncate text-muted">{toolboxes.get(row.toolboxId)?.name ?? text.app.none}</span>,
       },
       {
         id: "source",
-        showsFrom: 880,
+        showsFrom: 900,
         header: headers.source,
         width: "minmax(7rem, 1.2fr)",
         sortBy: (row) => sourceText(row.spec.source),
@@ -83,6 +92,7 @@ export function ServersTable({ servers, empty, isFilling = true, hidesToolbox = 
       },
       {
         id: "cpu",
+        showsFrom: 800,
         header: headers.cpu,
         width: "3.5rem",
         align: "end",
@@ -110,6 +120,7 @@ export function ServersTable({ servers, empty, isFilling = true, hidesToolbox = 
         rowLabel={(row) => row.spec.name}
         onOpen={(row) => navigate(places.server(row.id))}
         isFilling={isFilling}
+        listKey={listKey}
         empty={empty}
         actions={{ header: headers.actions, cell: (row) => <RowMenu server={row} give={give} /> }}
         {...(selection === undefined
