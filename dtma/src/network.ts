@@ -14,7 +14,7 @@ INVARIANTS
 export interface Network {
   /** Makes the network and its rule when they are not there; the network's name. */
   ensure(): Promise<string>;
-  /** Puts the rule back for a network that exists. */
+  /** Puts the rule back for a network that exists, and takes it away for one that is gone. */
   restoreRule(): Promise<void>;
   /** Removes both once no server is left. */
   removeIfUnused(): Promise<void>;
@@ -47,6 +47,7 @@ export function createNetwork(docker: Docker, scope: Scope, rule: MetadataRule):
     },
     async restoreRule() {
       if (await exists()) gap = await rule.ensure(bridge);
+      else await rule.remove(bridge);
     },
     async removeIfUnused() {
       if ((await docker.listContainers(kindFilter(scope, "server"))).length > 0 || !(await exists())) return;

@@ -137,7 +137,9 @@ export function translate(error: unknown, call: Pick<Call, "path" | "signal">, t
   if (/no space left on device/i.test(message))
     return new AppError("DISK_FULL", { message: "Docker's disk is full.", cause: error });
   if (/is not running|stopped container/i.test(message)) return new AppError("SERVER_NOT_RUNNING", { cause: error });
-  if (statusCode === 404) return new AppError("NOT_FOUND", { message: sentence(message), cause: error });
+  // Two removals of one image at once: the second one gets this with status 500.
+  const isGone = statusCode === 404 || /unrecognized image ID/i.test(message);
+  if (isGone) return new AppError("NOT_FOUND", { message: sentence(message), cause: error });
   if (statusCode === 409) return new AppError("CONFLICT", { message: sentence(message), cause: error });
   return new AppError("INTERNAL", { message: `Docker refused: ${message}`, cause: error });
 }

@@ -21,6 +21,7 @@ INVARIANTS
 */
 
 const layoutVersion = "1";
+const nodePath = "usr/local/bin/node";
 export const runtimeLabel = "dev.dtma.runtime";
 const systemCertificates = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -48,7 +49,7 @@ export async function ensureRuntimeImage(
   const certificates = existsSync(systemCertificates)
     ? await readFile(systemCertificates, "utf8")
     : rootCertificates.join("\n");
-  const hash = await contentHash([nodeRuntime, ...libraries], certificates);
+  const hash = await contentHash(nodeRuntime, libraries, certificates);
   const reference = `dtma-runtime:${hash}`;
   if ((await docker.getImage(reference)) !== undefined) return reference;
 
@@ -91,7 +92,7 @@ async function fill(tar: Pack, nodeRuntime: string, libraries: string[], certifi
   text("etc/group", `root:x:0:\nserver:x:${serverUser.gid}:\n`);
   text("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n");
   text("etc/ssl/certs/ca-certificates.crt", certificates);
-  await copy(nodeRuntime, "usr/local/bin/node");
+  await copy(nodeRuntime, nodePath);
   for (const library of libraries) await copy(library, library.slice(1));
   tar.finalize();
 }
@@ -111,10 +112,11 @@ async function linkedLibraries(binary: string): Promise<string[]> {
   return [...new Set([...linked, ...late])];
 }
 
-async function contentHash(files: string[], certificates: string): Promise<string> {
+/** Where Node lies on the host does not matter; libraries keep their paths in the image. */
+async function contentHash(nodeRuntime: string, libraries: string[], certificates: string): Promise<string> {
   const hash = createHash("sha256").update(layoutVersion).update(certificates);
-  for (const file of files) {
-    hash.update(`\0${file}\0`);
+  for (const file of [nodeRuntime, ...libraries]) {
+    hash.update(`\0${file === nodeRuntime ? nodePath : file}\0`);
     await pipeline(createReadStream(file), async (source) => {
       for await (const chunk of source) hash.update(chunk as Buffer);
     });
