@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { Connection } from "../../shared/model/agent.ts";
 import type { AgentId } from "../../shared/model/ids.ts";
 import type { Store } from "./store/index.ts";
 
@@ -9,7 +10,7 @@ export interface Agents {
   delete(id: AgentId): Promise<void>;
 }
 
-export type AgentsDeps = { store: Store; revoke(connectionId: string): Promise<void> };
+export type AgentsDeps = { store: Store; revoke(connection: Connection): Promise<void> };
 
 export function createAgents({ store, revoke }: AgentsDeps): Agents {
   return {
@@ -23,7 +24,7 @@ export function createAgents({ store, revoke }: AgentsDeps): Agents {
     },
     async delete(id) {
       store.mustGet("agents", id);
-      for (const connection of store.list("connections", { agent_id: id })) await revoke(connection.id);
+      for (const connection of store.list("connections", { agent_id: id })) await revoke(connection);
       store.write((tx) => tx.delete("agents", id));
     },
   };

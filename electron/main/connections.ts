@@ -23,6 +23,8 @@ INVARIANTS
 export interface Connections {
   connect(agentId: AgentId, serverId: ServerId, allowedTools: string[] | null): Promise<ConnectionId>;
   disconnect(id: ConnectionId): Promise<void>;
+  /** Revokes a connection, also one whose row went with its server. */
+  revoke(connection: Connection): Promise<void>;
   setAllowedTools(id: ConnectionId, allowedTools: string[] | null): Promise<void>;
   listTools(id: ConnectionId, signal: AbortSignal | undefined): Promise<Tool[]>;
   callTool(
@@ -92,6 +94,17 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
     return { endpoint: client.mcpEndpoint(server.spec.name), token };
   }
 
+  async function revoke({ id, serverId }: Connection): Promise<void> {
+    const server = store.get("servers", serverId);
+    store.write((tx) => {
+      if (server !== undefined) tx.addRevocation(id, server.toolboxId);
+      tx.delete("connections", id);
+    });
+    await vault.delete({ kind: "connection", id });
+    if (server !== undefined) await tryDelivery("disconnect", server.toolboxId, () => sendRevocation(id, server.toolboxId));
+    await sessions.forget(id);
+  }
+
   return {
     async connect(agentId, serverId, allowedTools) {
       store.mustGet("agents", agentId);
@@ -111,16 +124,8 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
       await tryDelivery("connect", toolboxId, () => send(connection));
       return connection.id;
     },
-    async disconnect(id) {
-      const { toolboxId } = serverOf(store.mustGet("connections", id));
-      store.write((tx) => {
-        tx.addRevocation(id, toolboxId);
-        tx.delete("connections", id);
-      });
-      await vault.delete({ kind: "connection", id });
-      await tryDelivery("disconnect", toolboxId, () => sendRevocation(id, toolboxId));
-      await sessions.forget(id);
-    },
+    disconnect: (id) => revoke(store.mustGet("connections", id)),
+    revoke,
     async setAllowedTools(id, allowedTools) {
       const connection: Connection = { ...store.mustGet("connections", id), allowedTools, delivery: "pending" };
       store.write((tx) => tx.put("connections", connection));

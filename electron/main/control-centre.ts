@@ -39,7 +39,7 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
   const sessions = createMcpSessions({ name: "dtma-control-centre", version: settings.version });
   const links = createLinks({ store, vault, log, onConnected: (id) => void deliver(id) });
   const connections = createConnections({ store, vault, links, sessions, log });
-  const revoke = connections.disconnect as (connectionId: string) => Promise<void>;
+  const { revoke } = connections;
   const servers = createServers({ store, vault, links, revoke });
   const agents = createAgents({ store, revoke });
   const thisComputer = createThisComputer({ settings, store, vault, links, log, onDocker: (docker) => facts.set({ docker }) });

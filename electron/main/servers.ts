@@ -3,6 +3,7 @@ import type { z } from "zod";
 import type { deployInput } from "../../shared/contract/servers.ts";
 import type { HostLoad, LogLine, ServerLoad } from "../../shared/dtma-protocol.ts";
 import { AppError, toAppError } from "../../shared/errors.ts";
+import type { Connection } from "../../shared/model/agent.ts";
 import type { OperationId, ServerId, ToolboxId } from "../../shared/model/ids.ts";
 import type { OperationKind } from "../../shared/model/operation.ts";
 import type { Server } from "../../shared/model/server.ts";
@@ -36,8 +37,11 @@ export type ServersDeps = {
   vault: Vault;
   links: Links;
   /** Revokes a connection whose server goes. */
-  revoke(connectionId: string): Promise<void>;
+  revoke(connection: Connection): Promise<void>;
 };
+
+/** An operation that was cancelled undoes what it did; that takes at most as long as a container needs to stop. */
+const cancelTimeoutMs = 20_000;
 
 export function createServers({ store, vault, links, revoke }: ServersDeps): Servers {
   /** Notes that the toolbox works on a server now, unless an event has told more already. */
@@ -80,14 +84,42 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
     for (const { name } of spec.secrets) await vault.delete({ kind: "server-secret", id, name });
   }
 
+  /** A deletion wins over what is being done to the server: that is cancelled first. */
   async function sendDeletion(server: Server): Promise<OperationId | null> {
-    try {
-      return begin(server, await links.client(server.toolboxId).remove(server.spec.name), "delete", "deleted");
-    } catch (error) {
-      if (toAppError(error).code !== "NOT_FOUND") throw error;
-      store.write((tx) => tx.delete("servers", server.id));
-      return null;
+    const client = links.client(server.toolboxId);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return begin(server, await client.remove(server.spec.name), "delete", "deleted");
+      } catch (error) {
+        const { code } = toAppError(error);
+        const { activeOperationId = null } = store.get("servers", server.id) ?? {};
+        if (code === "CONFLICT" && activeOperationId !== null && attempt < 3)
+          await endOperation(server.toolboxId, activeOperationId);
+        else if (code !== "NOT_FOUND") throw error;
+        else {
+          store.write((tx) => tx.delete("servers", server.id));
+          return null;
+        }
+      }
     }
+  }
+
+  /** Cancels an operation and waits until the toolbox has said that it ended. */
+  async function endOperation(toolboxId: ToolboxId, id: OperationId): Promise<void> {
+    const isRunning = () => store.get("activities", id)?.state === "running";
+    await links.client(toolboxId).cancel(id);
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(done, cancelTimeoutMs);
+      const stop = store.onChange(() => {
+        if (!isRunning()) done();
+      });
+      function done() {
+        clearTimeout(timer);
+        stop();
+        resolve();
+      }
+      if (!isRunning()) done();
+    });
   }
 
   return {
@@ -130,13 +162,16 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
     },
     async remove(id) {
       const server = store.mustGet("servers", id);
-      for (const connection of store.list("connections", { server_id: id })) await revoke(connection.id);
+      const connections = store.list("connections", { server_id: id });
       const isFailedDeploy = server.observed.state === "never" && server.activeOperationId === null;
-      await forgetSecrets(server);
-      if (links.isUp(server.toolboxId)) return sendDeletion(server);
-      if (isFailedDeploy) store.write((tx) => tx.delete("servers", id));
+      let operationId: OperationId | null = null;
+      if (links.isUp(server.toolboxId)) operationId = await sendDeletion(server);
+      else if (isFailedDeploy) store.write((tx) => tx.delete("servers", id));
       else store.write((tx) => tx.patch("servers", id, { desired: "deleted" }));
-      return null;
+      // Only now: a deletion the toolbox refused leaves everything as it was.
+      for (const connection of connections) await revoke(connection);
+      await forgetSecrets(server);
+      return operationId;
     },
     async cancel(id) {
       const activity = store.mustGet("activities", id);
