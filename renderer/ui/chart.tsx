@@ -9,7 +9,7 @@ type ChartProps = {
   title: string;
   /** Oldest first. */
   points: readonly ChartPoint[];
-  /** The width of the time axis; it ends at the newest point. */
+  /** The longest span of the time axis; it ends at the newest point. */
   windowMs: number;
   format(value: number): string;
   /** The top of the value axis; grows with the values where it is left out. */
@@ -109,11 +109,12 @@ function options(element: HTMLElement, height: number, steps: "decimal" | "binar
       x: {
         time: true,
         range: () => {
-          const end = plotEnd(element);
-          return [end - latest.current.windowMs / 1000, end];
+          const { start, end } = plotSpan(element);
+          const span = Math.min(latest.current.windowMs / 1000, Math.max(shortestSpanSeconds, end - start));
+          return [end - span, end];
         },
       },
-      y: { range: (_plot, _low, high) => [0, latest.current.max ?? (high > 0 ? high * 1.25 : 1)] },
+      y: { range: (_plot, _low, high) => [0, latest.current.max ?? Math.max(high * 1.25, steps === "binary" ? 1024 : 1)] },
     },
     axes: [
       {
@@ -149,16 +150,22 @@ function options(element: HTMLElement, height: number, steps: "decimal" | "binar
     hooks: {
       setData: [
         (self) => {
-          const end = self.data[0].at(-1);
-          if (end !== undefined) element.dataset.end = String(end);
+          const [start, end] = [self.data[0].at(0), self.data[0].at(-1)];
+          if (start === undefined || end === undefined) return;
+          element.dataset.start = String(start);
+          element.dataset.end = String(end);
         },
       ],
     },
   };
 }
 
-function plotEnd(element: HTMLElement): number {
-  return Number(element.dataset.end ?? Date.now() / 1000);
+/** A chart that was just opened is not drawn as five empty minutes. */
+const shortestSpanSeconds = 60;
+
+function plotSpan(element: HTMLElement): { start: number; end: number } {
+  const end = Number(element.dataset.end ?? Date.now() / 1000);
+  return { start: Number(element.dataset.start ?? end), end };
 }
 
 /** A canvas knows neither custom properties nor light-dark(); the browser resolves them on an element. */

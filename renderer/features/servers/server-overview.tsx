@@ -60,18 +60,7 @@ function JustReady({ server }: { server: Server }) {
     (now) => latest?.kind === "deploy" && latest.state === "succeeded" && now - (latest.endedAt ?? 0) < newsMs,
   );
   if (!isNews || state !== "running") return null;
-  return (
-    <Banner
-      tone="ok"
-      action={
-        <Link href={places.agents} className={buttonClass("secondary", "sm")}>
-          {text.servers.connectAgent}
-        </Link>
-      }
-    >
-      {text.servers.ready(server.tools?.items.length ?? 0)}
-    </Banner>
-  );
+  return <Banner tone="ok">{text.servers.ready(server.tools?.items.length ?? 0)}</Banner>;
 }
 
 const shownHistory = 5;
@@ -211,9 +200,11 @@ function handshakeText(health: Extract<Server["observed"], { state: "present" }>
 
 function Copyable({ value, copies = value }: { value: string; copies?: string }) {
   return (
-    <span className="flex items-start gap-1">
-      <code className="min-w-0 break-words font-mono text-xs leading-5">{value}</code>
-      <CopyButton size="xs" text={copies} label={text.app.copy} copiedLabel={text.app.copied} />
+    <span>
+      <code className="break-words font-mono text-xs">{value}</code>
+      <span className="-my-1 ml-1 inline-block align-middle">
+        <CopyButton size="xs" text={copies} label={text.app.copy} copiedLabel={text.app.copied} />
+      </span>
     </span>
   );
 }
