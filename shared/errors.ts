@@ -89,6 +89,54 @@ export const errorCatalogue = {
     sentence: "The data folder was written by a newer version of the control centre.",
     nextStep: "Start the newer version.",
   },
+  NETWORK_DOWN: {
+    sentence: "This computer has no network.",
+    nextStep: "Nothing is lost: changes are sent when the network is back.",
+  },
+  DATABASE_UNREACHABLE: {
+    sentence: "The shared database does not answer.",
+    nextStep: "Nothing is lost: it is tried again by itself. Check the address if it never answered.",
+  },
+  DATABASE_NOT_TRUSTED: {
+    sentence: "The certificate of the shared database is not trusted.",
+    nextStep: "Enter the certificate of the authority that signed it, or ask whoever runs the database.",
+  },
+  SIGN_IN_REFUSED: {
+    sentence: "The shared database did not accept the sign-in.",
+    nextStep: "Sign in again under Settings.",
+  },
+  NOT_A_MEMBER: {
+    sentence: "No admin of the shared workspace has let this person in yet.",
+    nextStep: "Ask an admin of that workspace for a role; this is noticed by itself.",
+  },
+  SCHEMA_MISSING: {
+    sentence: "The database has no DTMA workspace in it.",
+    nextStep: "Create the schema under Settings, with the database's owner.",
+  },
+  SCHEMA_TOO_OLD: {
+    sentence: "The schema of the shared database is older than this version needs.",
+    nextStep: "Upgrade the schema under Settings, with the database's owner.",
+  },
+  SCHEMA_TOO_NEW: {
+    sentence: "The schema of the shared database is newer than this version knows.",
+    nextStep: "Update the control centre.",
+  },
+  CHANGE_REFUSED: {
+    sentence: "The shared database refused this change.",
+    nextStep: "Edit it and send it again, or discard it.",
+  },
+  CHANGE_CONFLICT: {
+    sentence: "Somebody else changed the same thing.",
+    nextStep: "Compare both versions and choose one.",
+  },
+  CHANGE_UNDER_WAY: {
+    sentence: "This change is being sent right now.",
+    nextStep: "Wait a moment and look again.",
+  },
+  QUEUE_NOT_EMPTY: {
+    sentence: "There are changes that the shared database does not have yet.",
+    nextStep: "Wait until they are sent, or confirm that they may be lost.",
+  },
   INTERNAL: { sentence: "Something went wrong that should not have.", nextStep: "Try again; the log file has the details." },
 } as const satisfies Record<string, { sentence: string; nextStep: string }>;
 

@@ -47,12 +47,8 @@ export const server = z.object({
       status: z.enum(storedStates),
       /** What its toolbox reported; `never` for people who see no more than `status`. */
       reported: reportedState,
-      /** When its toolbox last reported, on this computer's clock. */
-      reportedAt: timestampMs.nullable(),
       /** The list itself is in `toolLists`. */
       tools: z.object({ hash: z.string(), count: z.int(), at: timestampMs }).nullable(),
-      /** Admins only. */
-      connections: z.int().nonnegative().nullable(),
       /** False for users: of `spec`, only `name` and `transport` mean something then. */
       isSpecKnown: z.boolean(),
     })
@@ -75,12 +71,12 @@ export type ServerStatus = {
 /** What the window says about a server now. Pure; the one place where desired, observed and age meet. */
 export function serverStatus(
   row: Server,
-  toolbox: Pick<Toolbox, "confirmedAt" | "link"> | undefined,
+  toolbox: (Pick<Toolbox, "confirmedAt" | "link"> & Partial<Pick<Toolbox, "shared">>) | undefined,
   nowMs: number,
 ): ServerStatus {
   const at = row.observed.state === "never" ? null : row.observed.at;
   const directAt = at === null ? null : Math.max(at, toolbox?.confirmedAt ?? 0);
-  const reportedAt = row.shared?.reportedAt ?? null;
+  const reportedAt = toolbox?.shared?.reportedAt ?? null;
   const isReportNewer = row.shared !== undefined && reportedAt !== null && reportedAt > (directAt ?? 0);
   const seenAt = isReportNewer ? reportedAt : directAt;
   const isFresh = seenAt !== null && nowMs - seenAt <= freshForMs;

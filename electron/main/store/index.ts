@@ -37,6 +37,7 @@ export interface Reader {
   get<N extends EntityName>(entity: N, id: string): Entities[N] | undefined;
   /** Like `get`, but a missing row is the error NOT_FOUND with a sentence that names the kind. */
   mustGet<N extends EntityName>(entity: N, id: string): Entities[N];
+  hasRow(entity: EntityName, id: string): boolean;
   /** All rows, or those whose keys have the given values. Oldest first. */
   list<N extends EntityName>(entity: N, where?: Partial<Record<Keys[N], string>>): Entities[N][];
   /** Links that were cut and that their toolbox does not know of yet. */
@@ -67,6 +68,8 @@ export interface Store extends Reader {
   readonly workspaceId: string;
   /** Runs `work` in one transaction. */
   write<T>(work: (tx: Writer) => T): T;
+  /** Hashes of tool lists that servers name and that are not here yet. */
+  missingToolLists(): string[];
   /** Everything there is, and where the feed stands. */
   snapshot(): { cursor: Cursor; rows: { [N in EntityName]: Entities[N][] } };
   /** What changed after the cursor; undefined when the feed cannot continue from it. */
@@ -189,6 +192,7 @@ function createStore(db: Database.Database): Store {
       if (row === undefined) throw new AppError("NOT_FOUND", { message: `This ${nouns[entity]} does not exist any more.` });
       return row;
     },
+    hasRow: (entity, id) => prepare(`SELECT 1 FROM ${entity} WHERE id = ?`).get(id) !== undefined,
     list(entity, where = {}) {
       const keys = Object.entries(where) as [string, string][];
       const condition = keys.length === 0 ? "" : `WHERE ${keys.map(([key]) => `${key} = ?`).join(" AND ")}`;
@@ -299,6 +303,12 @@ function createStore(db: Database.Database): Store {
       if (sequence() !== before) notify();
       return result;
     },
+    missingToolLists: () =>
+      prepare(
+        `SELECT DISTINCT data ->> '$.shared.tools.hash' AS hash FROM servers WHERE hash IS NOT NULL AND hash NOT IN (SELECT id FROM toolLists)`,
+      )
+        .pluck()
+        .all() as string[],
     snapshot() {
       return db.transaction(() => ({
         cursor: cursorNow(),

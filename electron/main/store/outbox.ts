@@ -31,6 +31,8 @@ export type OutboxEntry = {
   baseRevision: number | null;
   isSent: boolean;
   payload: Payload;
+  /** What the members of the payload were when the change was made. */
+  before: Payload;
 };
 
 export type SyncedRow = { revision: number; generation: number; row: Record<string, unknown> | null };
@@ -75,9 +77,12 @@ export interface OutboxReader {
 
 export interface OutboxWriter extends OutboxReader {
   setAccount(account: StoredAccount | undefined): void;
-  setCursor(cursor: PullCursor | null, progress: { resetGeneration: number | undefined; pulledAt: number | undefined }): void;
+  setCursor(
+    cursor: PullCursor | null,
+    progress: { resetGeneration: number | undefined; generation: number; pulledAt: number | undefined },
+  ): void;
   setSynced(entity: SharedEntityName, id: string, row: SyncedRow): void;
-  deleteSynced(entity: SharedEntityName, id: string): void;
+  forgetSynced(entity: SharedEntityName, id: string): void;
   /** Ids of rows that the pull with this generation has not shown. */
   syncedBefore(generation: number): { entity: SharedEntityName; id: string }[];
   enqueue(change: LocalChange): void;
@@ -103,10 +108,17 @@ export type OutboxDeps = {
   now(): number;
 };
 
-type EntryRow = { data: string; mutation_id: string; base_revision: number | null; is_sent: number; payload: string };
+type EntryRow = {
+  data: string;
+  mutation_id: string;
+  base_revision: number | null;
+  is_sent: number;
+  payload: string;
+  before: string;
+};
 
 const entryColumns =
-  "SELECT q.data, o.mutation_id, o.base_revision, o.is_sent, o.payload FROM queue q JOIN outbox o ON o.id = q.id";
+  "SELECT q.data, o.mutation_id, o.base_revision, o.is_sent, o.payload, o.before FROM queue q JOIN outbox o ON o.id = q.id";
 
 const entityOf: Record<string, SharedEntityName> = {
   agent: "agents",
@@ -183,10 +195,10 @@ export function createOutbox({ prepare, putChange, now }: OutboxDeps): OutboxWri
       })),
 
     setAccount: (account) => void setMeta("sync.account", account === undefined ? undefined : JSON.stringify(account)),
-    setCursor(cursor, { resetGeneration, pulledAt }) {
+    setCursor(cursor, { resetGeneration, generation, pulledAt }) {
       setMeta("sync.cursor", cursor === null ? undefined : JSON.stringify(cursor));
       setMeta("sync.reset", resetGeneration?.toString());
-      if (resetGeneration !== undefined) setMeta("sync.generation", String(resetGeneration));
+      setMeta("sync.generation", String(generation));
       if (pulledAt !== undefined) setMeta("sync.pulled-at", String(pulledAt));
     },
     setSynced(entity, id, { revision, generation, row }) {
@@ -195,7 +207,7 @@ export function createOutbox({ prepare, putChange, now }: OutboxDeps): OutboxWri
          ON CONFLICT (entity, id) DO UPDATE SET revision = excluded.revision, generation = excluded.generation, "row" = excluded."row"`,
       ).run(entity, id, revision, generation, row === null ? null : JSON.stringify(row));
     },
-    deleteSynced: (entity, id) => void prepare("DELETE FROM synced WHERE entity = ? AND id = ?").run(entity, id),
+    forgetSynced: (entity, id) => void prepare("DELETE FROM synced WHERE entity = ? AND id = ?").run(entity, id),
     syncedBefore: (generation) =>
       prepare("SELECT entity, id FROM synced WHERE generation < ?").all(generation) as {
         entity: SharedEntityName;
@@ -213,10 +225,17 @@ export function createOutbox({ prepare, putChange, now }: OutboxDeps): OutboxWri
     putEntry(entry) {
       putChange(entry.change);
       prepare(
-        `INSERT INTO outbox (id, mutation_id, base_revision, is_sent, payload) VALUES (?, ?, ?, ?, ?)
+        `INSERT INTO outbox (id, mutation_id, base_revision, is_sent, payload, before) VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET mutation_id = excluded.mutation_id, base_revision = excluded.base_revision,
-           is_sent = excluded.is_sent, payload = excluded.payload`,
-      ).run(entry.change.id, entry.mutationId, entry.baseRevision, entry.isSent ? 1 : 0, JSON.stringify(entry.payload));
+           is_sent = excluded.is_sent, payload = excluded.payload, before = excluded.before`,
+      ).run(
+        entry.change.id,
+        entry.mutationId,
+        entry.baseRevision,
+        entry.isSent ? 1 : 0,
+        JSON.stringify(entry.payload),
+        JSON.stringify(entry.before),
+      );
     },
     removeEntry: (id) => void prepare("DELETE FROM queue WHERE id = ?").run(id),
     addChore: (chore) => void prepare("INSERT INTO chores (data) VALUES (?)").run(JSON.stringify(chore)),
@@ -247,7 +266,18 @@ export function createOutbox({ prepare, putChange, now }: OutboxDeps): OutboxWri
       baseRevision,
       isSent: false,
       payload: change.payload,
+      before: valuesBefore(change, entity),
     });
+  }
+
+  /** The members of the payload as they are without it: in what is pending, else in the database's row. */
+  function valuesBefore(change: LocalChange, entity: SharedEntityName): Payload {
+    const versions = [
+      outbox.synced(entity, change.entityId)?.row ?? {},
+      ...outbox.entriesOf(entity, change.entityId).map(({ payload }) => payload),
+    ];
+    const merged: Payload = Object.assign({}, ...versions.map(flattened));
+    return Object.fromEntries(Object.keys(change.payload).map((key) => [key, merged[key] ?? null]));
   }
 
   function enqueuePut(
@@ -278,7 +308,8 @@ export function createOutbox({ prepare, putChange, now }: OutboxDeps): OutboxWri
       };
       // A refused change was answered, and its key would be answered the same again.
       const mutationId = isRefused ? randomUUID() : last.mutationId;
-      outbox.putEntry({ ...last, change: merged, payload, mutationId, isSent: false });
+      const before = { ...valuesBefore(change, entity), ...last.before };
+      outbox.putEntry({ ...last, change: merged, payload, before, mutationId, isSent: false });
       return;
     }
     append(change, entity, revision ?? null);
@@ -297,6 +328,12 @@ export function createOutbox({ prepare, putChange, now }: OutboxDeps): OutboxWri
   }
 
   return outbox;
+}
+
+/** A row's members as a payload names them: what only admins see of a server is a level deeper. */
+export function flattened(row: Payload): Payload {
+  const { admin, definition, ...rest } = row as { admin?: Payload | null; definition?: unknown };
+  return { ...rest, ...(definition === undefined ? {} : { definition }), ...(admin ?? {}) };
 }
 
 /** Whether the database may hold this change although nothing says so: it went out and was not answered. */
@@ -330,15 +367,16 @@ export function requeued(
 
 /** Thrown where a change cannot be touched because it is on its way. */
 export function inFlightError(): AppError {
-  return new AppError("CONFLICT", { message: "This change is being sent right now." });
+  return new AppError("CHANGE_UNDER_WAY");
 }
 
-function toEntry({ data, mutation_id, base_revision, is_sent, payload }: EntryRow): OutboxEntry {
+function toEntry({ data, mutation_id, base_revision, is_sent, payload, before }: EntryRow): OutboxEntry {
   return {
     change: JSON.parse(data),
     mutationId: mutation_id,
     baseRevision: base_revision,
     isSent: is_sent === 1,
     payload: JSON.parse(payload),
+    before: JSON.parse(before),
   };
 }

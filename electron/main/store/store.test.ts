@@ -57,7 +57,7 @@ describe("the store", () => {
     expect(() => openStore(folder)).toThrow(expect.objectContaining({ code: "WORKSPACE_TOO_NEW" }));
     const again = new Database(join(folder, "workspace.sqlite"));
     expect(again.pragma("user_version", { simple: true })).toBe(999);
-    again.pragma("user_version = 1");
+    again.pragma("user_version = 2");
     again.close();
     store = openStore(folder);
   });

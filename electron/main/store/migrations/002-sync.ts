@@ -43,7 +43,8 @@ export const sync: Migration = {
       base_revision INTEGER,
       -- It went out at least once, so the database may have applied it.
       is_sent INTEGER NOT NULL DEFAULT 0,
-      payload TEXT NOT NULL CHECK (json_valid(payload))
+      payload TEXT NOT NULL CHECK (json_valid(payload)),
+      before TEXT NOT NULL CHECK (json_valid(before))
     ) STRICT;
 
     -- Rows as the shared database last showed them: what local changes are laid over, and what an undo goes back to.

@@ -1,0 +1,203 @@
+import type { Entities } from "../../../shared/contract/state.ts";
+import type { ServerSpec } from "../../../shared/model/spec.ts";
+import type { SharedEntityName } from "../../../shared/model/sync.ts";
+import type { AgentRow, ConnectionRow, ServerRow, SyncEntity, TemplateRow, ToolboxRow } from "../../../shared/sync-protocol.ts";
+import type { Writer } from "../store/index.ts";
+import type { OutboxEntry, Payload } from "../store/outbox.ts";
+
+/*
+What a row of the shared database is here.
+
+INVARIANTS
+- A row here = the database's row + what only this computer knows + the changes that wait in the queue, in that order.
+- What this computer sees itself (links, containers, loads) never comes from the database and never goes there from here.
+- A toolbox that is somebody else's "this computer" is a host out of reach.
+*/
+
+const entityNames: Record<SyncEntity, SharedEntityName> = {
+  person: "people",
+  toolbox: "toolboxes",
+  template: "templates",
+  server: "servers",
+  agent: "agents",
+  connection: "connections",
+};
+
+export function entityNameOf(entity: SyncEntity): SharedEntityName {
+  return entityNames[entity];
+}
+
+/**
+ * Writes the row of an entity anew: what the database has of it, with the queued changes on top. Without a row of the
+ * database, and with a queued deletion, what is here stays as it is.
+ */
+export function project(tx: Writer, entity: SharedEntityName, id: string): void {
+  const row = tx.sync.synced(entity, id)?.row;
+  if (row == null) return;
+  const pending = tx.sync.entriesOf(entity, id);
+  const isDeleted = pending.some(({ change }) => change.kind.endsWith(".delete") && change.condition.state !== "parked");
+  if (isDeleted && entity !== "servers") return;
+  const puts = pending.filter(({ change }) => change.kind.endsWith(".put"));
+  switch (entity) {
+    case "people":
+      return tx.putSynced("people", row as Entities["people"]);
+    case "templates":
+      return tx.putSynced(
+        "templates",
+        laidOver((row as unknown as TemplateRow).definition, puts, ({ definition }) => definition ?? {}),
+      );
+    case "agents":
+      return tx.putSynced("agents", laidOver(toAgent(row as unknown as AgentRow), puts, pick("name", "description")));
+    case "toolboxes": {
+      const known = tx.get("toolboxes", id);
+      return tx.putSynced("toolboxes", laidOver(toToolbox(row as unknown as ToolboxRow, known), puts, pick("name")));
+    }
+    case "servers": {
+      const seen = row as unknown as ServerRow;
+      if (!tx.hasRow("toolboxes", seen.toolboxId)) tx.putSynced("toolboxes", toolboxByName(seen));
+      const server = toServer(seen, tx.get("servers", id));
+      const shown = laidOver(server, puts, pick("spec", "desired", "templateId"));
+      return tx.putSynced("servers", isDeleted ? { ...shown, desired: "deleted" } : shown);
+    }
+    case "connections": {
+      const known = tx.get("connections", id);
+      const shown = laidOver(toConnection(row as unknown as ConnectionRow, known), puts, pick("allowedTools"));
+      return tx.putSynced("connections", shown);
+    }
+  }
+}
+
+function laidOver<Row extends object>(row: Row, puts: OutboxEntry[], members: (payload: Payload) => object): Row {
+  return Object.assign({}, row, ...puts.map(({ payload }) => members(payload)));
+}
+
+function pick(...names: string[]): (payload: Payload) => object {
+  return (payload) => Object.fromEntries(names.filter((name) => name in payload).map((name) => [name, payload[name]]));
+}
+
+function toAgent(row: AgentRow): Entities["agents"] {
+  const { id, ownerId, name, description, createdAt } = row;
+  return { id, ownerId, name, description, createdAt };
+}
+
+function toToolbox(row: ToolboxRow, known: Entities["toolboxes"] | undefined): Entities["toolboxes"] {
+  const isHere = known?.kind === "this-computer";
+  const isOutOfReach = row.kind === "this-computer" && !isHere;
+  const base: Entities["toolboxes"] = known ?? {
+    id: row.id,
+    name: row.name,
+    kind: "host",
+    url: null,
+    fingerprint: null,
+    serversOnQuit: "keep",
+    link: { state: "unknown" },
+    confirmedAt: null,
+    docker: row.health?.docker ?? null,
+    dtmaVersion: row.dtmaVersion,
+    hostname: row.health?.hostname ?? null,
+    platform: row.health?.platform ?? null,
+    hardeningGaps: row.health?.hardeningGaps ?? [],
+    load: null,
+    createdAt: row.createdAt,
+  };
+  return {
+    ...base,
+    name: row.name,
+    ...(isHere ? {} : { url: isOutOfReach ? null : row.url, fingerprint: isOutOfReach ? null : row.fingerprint }),
+    shared: {
+      kind: row.kind,
+      description: row.description,
+      status: row.status,
+      canReport: row.canReport,
+      reportedAt: known?.shared?.reportedAt ?? null,
+      unresponsiveSince: known?.shared?.unresponsiveSince ?? null,
+    },
+  };
+}
+
+/** A toolbox of which only the name is known: users see no more of it, and for admins its own row may come later. */
+function toolboxByName({ toolboxId, toolboxName, createdAt }: ServerRow): Entities["toolboxes"] {
+  return {
+    id: toolboxId,
+    name: toolboxName,
+    kind: "host",
+    url: null,
+    fingerprint: null,
+    serversOnQuit: "keep",
+    link: { state: "unknown" },
+    confirmedAt: null,
+    docker: null,
+    dtmaVersion: null,
+    hostname: null,
+    platform: null,
+    hardeningGaps: [],
+    load: null,
+    createdAt,
+    shared: { kind: "host", description: "", status: "active", canReport: true, reportedAt: null, unresponsiveSince: null },
+  };
+}
+
+function toServer(row: ServerRow, known: Entities["servers"] | undefined): Entities["servers"] {
+  const knownSpec = known?.shared?.isSpecKnown === false ? undefined : known?.spec;
+  const spec = row.admin?.spec ?? knownSpec;
+  return {
+    observed: { state: "never" },
+    tools: null,
+    load: null,
+    activeOperationId: null,
+    lastError: null,
+    ...known,
+    id: row.id,
+    toolboxId: row.toolboxId,
+    templateId: row.templateId,
+    spec: spec ?? specOfUser(row),
+    desired: row.admin?.desired ?? "running",
+    createdAt: row.createdAt,
+    shared: {
+      toolboxName: row.toolboxName,
+      templateTitle: row.templateTitle,
+      description: row.description,
+      status: row.status,
+      reported: row.admin?.reported ?? { state: "never" },
+      tools: row.tools,
+      isSpecKnown: spec !== undefined,
+    },
+  };
+}
+
+/** What a user may know of a spec is its name and transport; the rest is there because the form asks for it. */
+function specOfUser({ name, transport }: ServerRow): ServerSpec {
+  return {
+    name,
+    source: { type: "oci", image: "unknown" },
+    transport: transport === "streamable_http" ? { type: "http", port: 1, path: "/" } : { type: "stdio" },
+    arguments: [],
+    environment: {},
+    secrets: [],
+    permissions: { network: "none", readOnlyRoot: true, volumes: [], memoryBytes: 2 ** 29, cpus: 1, pids: 64 },
+  };
+}
+
+function toConnection(row: ConnectionRow, known: Entities["connections"] | undefined): Entities["connections"] {
+  const isSame = known !== undefined && JSON.stringify(known.allowedTools) === JSON.stringify(row.allowedTools);
+  return {
+    id: row.id,
+    agentId: row.agentId,
+    serverId: row.serverId,
+    allowedTools: row.allowedTools,
+    // Without a link, the toolbox gets the list with its next report; with one, a list that is another is sent at once.
+    delivery: known === undefined || isSame ? (known?.delivery ?? "delivered") : "pending",
+    calls: row.calls,
+    errors: row.errors,
+    lastUsedAt: row.lastUsedAt,
+    createdAt: row.createdAt,
+    shared: {
+      ownerId: row.ownerId,
+      serverName: row.serverName,
+      serverStatus: row.serverStatus,
+      toolboxId: row.toolboxId,
+      toolboxName: row.toolboxName,
+      endpoint: row.endpoint,
+    },
+  };
+}
