@@ -200,6 +200,7 @@ function Refused() {
   return (
     <div role="alert" className="grid h-full place-items-center">
       <EmptyState
+        headingLevel={1}
         title={text.link.refusedTitle}
         action={<Button onClick={() => window.location.reload()}>{text.app.retry}</Button>}
       >

@@ -9,6 +9,7 @@ export function Missing() {
   return (
     <div className="grid h-full place-items-center">
       <EmptyState
+        headingLevel={1}
         title={text.app.notFound.title}
         action={
           <Link href={places.overview} className={buttonClass()}>

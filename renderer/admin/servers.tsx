@@ -68,7 +68,7 @@ export function Servers() {
             </span>
           )
         }
-        actions={deploy}
+        actions={servers.length > 0 && deploy}
       />
       {servers.length > 0 && (
         <div className="flex h-11 shrink-0 items-start gap-3 px-5">

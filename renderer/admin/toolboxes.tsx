@@ -37,7 +37,7 @@ export function Toolboxes() {
             {toolboxes.length > 0 && (
               <SearchField label={text.toolboxes.search} value={query} onChange={setQuery} className="w-52" />
             )}
-            {add}
+            {toolboxes.length > 0 && add}
           </>
         }
       />

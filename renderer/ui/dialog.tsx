@@ -44,6 +44,8 @@ export function Dialog({
         <BaseDialog.Viewport className="fixed inset-0 z-50 flex items-start justify-center overflow-hidden px-4 pt-[12vh] pb-4">
           <BaseDialog.Popup
             {...(initialFocus === undefined ? {} : { initialFocus })}
+            // A form in a dialog must not submit the form that the dialog was opened from.
+            onSubmit={(event) => event.stopPropagation()}
             className={join(
               "flex max-h-[80vh] w-full flex-col rounded-xl bg-raised text-ink shadow-xl outline-none transition-[opacity,transform] duration-150 ease-quick data-ending-style:scale-[0.98] data-starting-style:scale-[0.98] data-ending-style:opacity-0 data-starting-style:opacity-0",
               widths[size],

@@ -8,12 +8,12 @@ type EmptyStateProps = {
   children?: ReactNode;
   /** The next step. */
   action?: ReactNode;
-  headingLevel?: 2 | 3;
+  headingLevel?: 1 | 2 | 3;
 };
 
 /** Nothing is here yet: says so and offers the next step. */
 export function EmptyState({ icon: Icon, title, children, action, headingLevel = 2 }: EmptyStateProps) {
-  const Heading = headingLevel === 2 ? "h2" : "h3";
+  const Heading = `h${headingLevel}` as const;
   return (
     <div className="flex flex-col items-center justify-center gap-1 px-6 py-14 text-center">
       {Icon !== undefined && (

@@ -2,7 +2,7 @@
 // biome-ignore-all lint/a11y/useFocusableInteractive: headers hold their own focusable controls
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { ArrowDown, ArrowUp } from "lucide-react";
-import { type KeyboardEvent, type ReactNode, type RefObject, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, type ReactNode, useLayoutEffect, useMemo, useState } from "react";
 import { join } from "./join.ts";
 
 /*
@@ -48,6 +48,7 @@ type TableProps<Row> = {
   listKey?: string;
   /** Takes the height that is left and scrolls inside; else it is as high as its rows. */
   isFilling?: boolean;
+  /** Stands in place of the table while there are no rows. */
   empty?: ReactNode;
 };
 
@@ -56,7 +57,7 @@ export function Table<Row>(props: TableProps<Row>) {
   const { label, rows, rowId, rowLabel, onOpen, selection, actions, initialSort, isFilling = true, empty } = props;
   const [sort, setSort] = useState(initialSort ?? null);
   const [activeId, setActiveId] = useState<string | null>(null);
-  const scroller = useRef<HTMLDivElement>(null);
+  const [scroller, setScroller] = useState<HTMLDivElement | null>(null);
   const width = useWidth(scroller);
   const columns = props.columns.filter((column) => width === null || width >= (column.showsFrom ?? 0));
   const sorted = useMemo(() => sortRows(rows, props.columns, sort), [rows, props.columns, sort]);
@@ -64,14 +65,14 @@ export function Table<Row>(props: TableProps<Row>) {
   const virtualizer = useVirtualizer({
     count: sorted.length,
     enabled: isVirtual,
-    getScrollElement: () => scroller.current,
+    getScrollElement: () => scroller,
     estimateSize: () => rowHeight,
     overscan: 12,
   });
   const listKey = `${props.listKey ?? ""} ${sort?.columnId ?? ""} ${sort?.isDescending ?? ""}`;
   // biome-ignore lint/correctness/useExhaustiveDependencies: runs for another key
   useLayoutEffect(() => {
-    scroller.current?.scrollTo({ top: 0 });
+    scroller?.scrollTo({ top: 0 });
   }, [listKey]);
   const tracks = [
     ...(selection === undefined ? [] : ["1.75rem"]),
@@ -87,7 +88,7 @@ export function Table<Row>(props: TableProps<Row>) {
     setActiveId(id);
     if (isVirtual) virtualizer.scrollToIndex(index);
     requestAnimationFrame(() => {
-      scroller.current?.querySelector<HTMLElement>(`[data-row-id="${CSS.escape(id)}"]`)?.focus();
+      scroller?.querySelector<HTMLElement>(`[data-row-id="${CSS.escape(id)}"]`)?.focus();
     });
   };
 
@@ -100,7 +101,7 @@ export function Table<Row>(props: TableProps<Row>) {
 
   const onKeyDown = (event: KeyboardEvent, row: Row, index: number) => {
     if (event.target !== event.currentTarget) return;
-    const page = Math.max(1, Math.floor((scroller.current?.clientHeight ?? 400) / rowHeight) - 2);
+    const page = Math.max(1, Math.floor((scroller?.clientHeight ?? 400) / rowHeight) - 2);
     const last = sorted.length - 1;
     const moves: Record<string, number> = {
       ArrowDown: index + 1,
@@ -179,8 +180,9 @@ export function Table<Row>(props: TableProps<Row>) {
     );
   };
 
+  if (sorted.length === 0) return empty;
   return (
-    <div ref={scroller} className={join("min-w-0", isFilling ? "min-h-0 flex-1 overflow-auto" : "overflow-x-auto")}>
+    <div ref={setScroller} className={join("min-w-0", isFilling ? "min-h-0 flex-1 overflow-auto" : "overflow-x-auto")}>
       <div
         role="grid"
         aria-label={label}
@@ -240,7 +242,6 @@ export function Table<Row>(props: TableProps<Row>) {
           <div role="rowgroup">{sorted.map((row, index) => renderRow(row, index))}</div>
         )}
       </div>
-      {sorted.length === 0 && empty}
     </div>
   );
 }
@@ -275,15 +276,13 @@ function ColumnHeader<Row>({ column, direction, onSort }: ColumnHeaderProps<Row>
   );
 }
 
-function useWidth(element: RefObject<HTMLElement | null>): number | null {
+function useWidth(element: HTMLElement | null): number | null {
   const [width, setWidth] = useState<number | null>(null);
   useLayoutEffect(() => {
-    if (element.current === null) return;
-    const observer = new ResizeObserver(([entry]) =>
-      setWidth(entry === undefined ? null : Math.round(entry.contentRect.width)),
-    );
-    observer.observe(element.current);
-    setWidth(element.current.clientWidth);
+    if (element === null) return;
+    const observer = new ResizeObserver(() => setWidth(element.clientWidth));
+    observer.observe(element);
+    setWidth(element.clientWidth);
     return () => observer.disconnect();
   }, [element]);
   return width;

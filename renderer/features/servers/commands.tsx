@@ -91,7 +91,12 @@ export function useServerCommands(onDone?: (command: Command, servers: readonly 
       isOpen={isOpen}
       onClose={() => setOpen(false)}
       title={words.title(names)}
-      body={words.body}
+      body={
+        <>
+          <p>{words.body}</p>
+          {names.length > 1 && <p className="mt-1.5 break-words text-ink">{listed(names)}</p>}
+        </>
+      }
       affected={{ label: text.servers.affectedAgents(losing.length), names: losing, moreLabel: text.app.andMore }}
       confirmLabel={words.confirm}
       cancelLabel={text.app.cancel}
@@ -114,6 +119,13 @@ export function useServerCommands(onDone?: (command: Command, servers: readonly 
     />
   );
   return { give, dialog };
+}
+
+const mostNames = 8;
+
+function listed(names: readonly string[]): string {
+  const shown = names.slice(0, mostNames).join(", ");
+  return names.length > mostNames ? `${shown} ${text.app.andMore(names.length - mostNames)}` : shown;
 }
 
 function wordsFor(command: Command): { title(names: readonly string[]): string; body: string; confirm: string } {

@@ -85,7 +85,9 @@ export function DeployForm({ template, toolboxId, edited }: DeployFormProps) {
         </Field>
       </Group>
       <Group title={text.deploy.settings}>
-        <SettingFields template={template} isEdit={edited !== undefined} {...parts} />
+        {(template.settings.length > 0 || !isOpenSource(template)) && (
+          <SettingFields template={template} isEdit={edited !== undefined} {...parts} />
+        )}
         {isOpenSource(template) && <ExtraFields isEdit={edited !== undefined} {...parts} />}
         <Field label={text.deploy.extraArguments} hint={text.deploy.extraArgumentsHint} error={errorAt("extraArguments")}>
           <TextArea isCode rows={2} value={draft.extraArguments} onChange={(extraArguments) => change({ extraArguments })} />

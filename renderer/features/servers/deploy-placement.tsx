@@ -1,30 +1,31 @@
-import { Link } from "wouter";
+import { useState } from "react";
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
-import { places } from "../../places.ts";
 import { useNowSelect, useRows, useServersByToolbox } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Banner } from "../../ui/banner.tsx";
-import { buttonClass } from "../../ui/button.tsx";
+import { Button } from "../../ui/button.tsx";
 import { Field, Select } from "../../ui/form.tsx";
-import { toolboxStatus } from "../toolboxes/index.ts";
+import { AddToolbox, toolboxStatus } from "../toolboxes/index.ts";
 import type { DraftProps } from "./deploy-form.tsx";
 
 /** Where the server runs; a toolbox that cannot take it says why. */
 export function Placement({ draft, change, errorAt, recommended }: DraftProps & { recommended: string | null }) {
   const toolboxes = useRows("toolboxes");
   const serversOf = useServersByToolbox();
+  const [isAdding, setAdding] = useState(false);
   const states = useNowSelect((now) => toolboxes.map((toolbox) => toolboxStatus(toolbox, now).state).join());
   if (toolboxes.length === 0)
     return (
       <Banner
         tone="warn"
         action={
-          <Link href={`${places.toolboxes}?add`} className={buttonClass("secondary", "sm")}>
+          <Button size="sm" onClick={() => setAdding(true)}>
             {text.deploy.noToolbox.action}
-          </Link>
+          </Button>
         }
       >
         <span className="font-medium">{text.deploy.noToolbox.title}.</span> {text.deploy.noToolbox.body}
+        <AddToolbox isOpen={isAdding} onClose={() => setAdding(false)} />
       </Banner>
     );
   const stateOf = states.split(",");
