@@ -1,20 +1,14 @@
-import { Monitor, Moon, RefreshCw, Sun } from "lucide-react";
-import { Link } from "wouter";
-import { api } from "../api.ts";
-import { AppErrorNote } from "../features/errors/index.tsx";
-import { DockerMissing } from "../features/toolboxes/index.ts";
+import { Monitor, Moon, Sun } from "lucide-react";
+import { ThisComputerFacts } from "../features/toolboxes/index.ts";
 import { formatDateTime } from "../format.ts";
-import { places } from "../places.ts";
-import { useAction, useCopy, useRows, useSession, useUi } from "../state/index.ts";
+import { useSession, useUi } from "../state/index.ts";
 import type { Theme } from "../state/ui.ts";
 import { text } from "../text.ts";
-import { Button, buttonClass } from "../ui/button.tsx";
 import { CopyButton } from "../ui/copy-button.tsx";
 import { KeyValues } from "../ui/key-values.tsx";
 import { PageBody, PageHeader, Section } from "../ui/page.tsx";
 import { Segments } from "../ui/segments.tsx";
 import { Skeleton } from "../ui/skeleton.tsx";
-import { StatusDot } from "../ui/status.tsx";
 
 export function Settings() {
   const isAdmin = useSession((state) => state.session?.roles.includes("admin") ?? false);
@@ -28,7 +22,7 @@ export function Settings() {
           </Section>
           {isAdmin && (
             <Section title={text.settings.thisComputer}>
-              <ThisComputer />
+              <ThisComputerFacts />
             </Section>
           )}
           <Section title={text.settings.about}>
@@ -56,62 +50,6 @@ function Appearance() {
         ]}
       />
       <span className="text-faint text-xs">{text.settings.appearanceHint}</span>
-    </div>
-  );
-}
-
-function ThisComputer() {
-  const { docker, keychain } = useCopy((copy) => copy.facts);
-  const toolbox = useRows("toolboxes").find((row) => row.kind === "this-computer");
-  const check = useAction(() => api.toolboxes.checkThisComputer());
-  const add = useAction(() => api.toolboxes.addThisComputer());
-  return (
-    <div className="flex flex-col gap-4">
-      <KeyValues
-        items={[
-          {
-            label: text.settings.docker,
-            value:
-              docker.state === "up" ? (
-                <StatusDot tone="ok">{text.settings.dockerUp(docker.engineVersion)}</StatusDot>
-              ) : docker.state === "down" ? (
-                <StatusDot tone="warn">{text.overview.docker[docker.problem].title}</StatusDot>
-              ) : (
-                <StatusDot tone="unknown">{text.settings.dockerUnknown}</StatusDot>
-              ),
-          },
-          {
-            label: text.settings.keychain,
-            value: (
-              <span className="flex flex-col">
-                <StatusDot tone={keychain.state === "available" ? "ok" : keychain.state === "memory-only" ? "warn" : "unknown"}>
-                  {text.settings.keychainStates[keychain.state]}
-                </StatusDot>
-                {keychain.state === "memory-only" && <span className="text-faint text-xs">{keychain.reason}</span>}
-              </span>
-            ),
-          },
-        ]}
-      />
-      {docker.state === "down" && <DockerMissing docker={docker} />}
-      <div className="flex gap-2">
-        <Button icon={RefreshCw} isBusy={check.isBusy} onClick={() => void check.run()}>
-          {text.overview.welcome.checkAgain}
-        </Button>
-        {toolbox !== undefined ? (
-          <Link href={places.toolbox(toolbox.id)} className={buttonClass()}>
-            {text.settings.openToolbox}
-          </Link>
-        ) : (
-          docker.state === "up" && (
-            <Button variant="primary" isBusy={add.isBusy} onClick={() => void add.run()}>
-              {text.settings.addThisComputer}
-            </Button>
-          )
-        )}
-      </div>
-      {add.error !== null && <AppErrorNote error={add.error} />}
-      {check.error !== null && <AppErrorNote error={check.error} />}
     </div>
   );
 }
