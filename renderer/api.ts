@@ -53,7 +53,10 @@ export const api: Api = createORPCClient(new DynamicLink(async () => (await unti
 export function keepConnected(openCarrier: () => Promise<Carrier>): () => void {
   const stop = new AbortController();
   void run(openCarrier, stop.signal);
-  return () => stop.abort();
+  return () => {
+    stop.abort();
+    become({ state: "connecting" }, null);
+  };
 }
 
 async function run(openCarrier: () => Promise<Carrier>, signal: AbortSignal): Promise<void> {
@@ -62,6 +65,7 @@ async function run(openCarrier: () => Promise<Carrier>, signal: AbortSignal): Pr
   while (!signal.aborted) {
     try {
       const carrier = await openCarrier();
+      if (signal.aborted) return;
       attempt = 0;
       lostSince = null;
       become({ state: "connected", since: Date.now() }, carrier);
@@ -72,6 +76,7 @@ async function run(openCarrier: () => Promise<Carrier>, signal: AbortSignal): Pr
         return;
       }
     }
+    if (signal.aborted) return;
     attempt += 1;
     lostSince ??= Date.now();
     become({ state: "lost", since: lostSince, attempt }, null);
@@ -88,6 +93,7 @@ function become(state: LinkState, carrier: Carrier | null): void {
 
 function untilConnected(): Promise<Carrier> {
   if (open.carrier !== null) return Promise.resolve(open.carrier);
+  if (open.state.state === "refused") return Promise.reject(new AppError("UNAUTHORIZED"));
   return new Promise((resolve, reject) => {
     const end = (done: () => void) => {
       clearTimeout(timer);
