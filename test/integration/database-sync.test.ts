@@ -5,6 +5,7 @@ import { pullAnswer, pushAnswer, syncErrorCode, whoAmI } from "../../shared/sync
 import { type Postgres, startPostgres } from "../fixtures/database.ts";
 import {
   type Change,
+  definitionOf,
   furnish,
   mutation,
   type PlainCaller,
@@ -16,7 +17,6 @@ import {
   seen,
   sha256,
   specOf,
-  templateOf,
   toolboxToken,
   type Workspace,
 } from "../fixtures/database-people.ts";
@@ -360,7 +360,7 @@ describe.skipIf(!parts.postgres)("the shared database", () => {
         { status: "rejected", code: "IN_USE" },
       ]);
       await pushAll(space.admin, [
-        mutation("template.put", "everything", { definition: { ...templateOf("everything"), title: "New title" } }, 1),
+        mutation("template.put", "everything", { definition: { ...definitionOf("everything"), title: "New title" } }, 1),
       ]);
       const { changes } = await pull(space.user);
       expect(find(changes, "template", "everything")?.row).toMatchObject({ definition: { title: "New title" } });

@@ -111,16 +111,21 @@ language sql stable set search_path = '' as $$
     = 'Made by the DTMA Control Centre: people are login roles.', false)
 $$;
 
+-- The small functions that run for every row are PL/pgSQL because it keeps their plans.
 create or replace function dtma.person_id() returns uuid
-language sql stable security definer set search_path = '' as $$
-  select coalesce((select p.id from public.people p where p.login_role = session_user::text), auth.uid())
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return coalesce((select p.id from public.people p where p.login_role = session_user::text), auth.uid());
+end
 $$;
 
 create or replace function dtma.has_role(p_person uuid, p_role text) returns boolean
-language sql stable security definer set search_path = '' as $$
-  select exists (
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return exists (
     select from public.user_roles ur join public.roles r on r.id = ur.role_id
-    where ur.user_id = p_person and r.name = p_role)
+    where ur.user_id = p_person and r.name = p_role);
+end
 $$;
 
 create or replace function dtma.is_admin() returns boolean

@@ -141,7 +141,8 @@ end
 $$;
 
 create or replace function public.sync_pull(p_cursor jsonb default null, p_limit integer default 1000) returns jsonb
-language plpgsql stable security definer set search_path = '' set enable_hashjoin = off set enable_mergejoin = off as $$
+language plpgsql stable security definer set search_path = ''
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
 declare
   person uuid := dtma.must_be_member();
   sees_all boolean := dtma.has_role(person, 'admin');

@@ -77,16 +77,21 @@ return dtma.conflict(p_id, p_revision, case p_verdict when 'exists' then 'EXISTS
 
 -- For a row that is not there: may it be created under this id, or was it deleted?
 create or replace function dtma.was_deleted(p_entity text, p_id uuid, p_base bigint) returns boolean
-language sql stable set search_path = '' as $$
-  select p_base is not null or exists (
-    select from dtma.sync_changes c where c.entity = p_entity and c.id = p_id and c.is_deleted)
+language plpgsql stable set search_path = '' as $$
+begin
+  return p_base is not null or exists (
+    select from dtma.sync_changes c where c.entity = p_entity and c.id = p_id and c.is_deleted);
+end
 $$;
 
 -- Members of the payload under the names of their columns.
 create or replace function dtma.renamed(p_payload jsonb, p_names jsonb) returns jsonb
-language sql immutable set search_path = '' as $$
-  select coalesce(jsonb_object_agg(n.value, p_payload -> n.key), '{}')
-  from jsonb_each_text(p_names) n where p_payload ? n.key
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select coalesce(jsonb_object_agg(n.value, p_payload -> n.key), '{}')
+    from jsonb_each_text(p_names) n where p_payload ? n.key);
+end
 $$;
 
 create or replace function dtma.put_agent(p_person uuid, p_admin boolean, p_id uuid, p_base bigint, p jsonb) returns dtma.outcome
@@ -210,10 +215,14 @@ end
 $$;
 
 create or replace function dtma.is_tool_list(p jsonb) returns boolean
-language sql immutable set search_path = '' as $$
-  select case jsonb_typeof(p) when 'null' then true when 'array' then jsonb_array_length(p) <= 2000 and not exists (
-    select from jsonb_array_elements(p) e where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 256)
-  else false end
+language plpgsql immutable set search_path = '' as $$
+begin
+  if jsonb_typeof(p) <> 'array' then
+    return jsonb_typeof(p) = 'null';
+  end if;
+  return jsonb_array_length(p) <= 2000 and not exists (
+    select from jsonb_array_elements(p) e where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 256);
+end
 $$;
 
 create or replace function dtma.delete_connection(p_person uuid, p_admin boolean, p_id uuid) returns dtma.outcome
@@ -501,18 +510,24 @@ return case
 
 create or replace function dtma.result_json(p_id text, p_outcome dtma.outcome, p_kind text, p_person uuid, p_admin boolean)
 returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object('id', p_id, 'status', p_outcome.status,
-    'revision', case when p_outcome.status = 'conflict' then (select c.revision from dtma.sync_changes c
-      where c.entity = split_part(p_kind, '.', 1) and c.id = p_outcome.entity_id and not c.is_deleted)
-      else p_outcome.revision end,
-    'row', case when p_outcome.status = 'conflict' then
-      dtma.row_json(split_part(p_kind, '.', 1), p_outcome.entity_id, p_person, p_admin) end,
-    'code', p_outcome.code, 'message', p_outcome.message)
+language plpgsql stable set search_path = '' as $$
+declare
+  kept jsonb;
+  current bigint := p_outcome.revision;
+begin
+  if p_outcome.status = 'conflict' then
+    kept := dtma.row_json(split_part(p_kind, '.', 1), p_outcome.entity_id, p_person, p_admin);
+    current := (select c.revision from dtma.sync_changes c
+      where c.entity = split_part(p_kind, '.', 1) and c.id = p_outcome.entity_id and not c.is_deleted);
+  end if;
+  return jsonb_build_object('id', p_id, 'status', p_outcome.status, 'revision', current, 'row', kept,
+    'code', p_outcome.code, 'message', p_outcome.message);
+end
 $$;
 
+-- Plans are kept from when tables were small, so they must not be the ones that suit small tables.
 create or replace function public.sync_push(p_mutations jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
   person uuid := dtma.must_be_member();
   is_admin boolean := dtma.has_role(person, 'admin');

@@ -147,7 +147,7 @@ language sql stable set search_path = '' as $$
 $$;
 
 create or replace function public.report_toolbox(p_toolbox uuid, p_token text, p_report jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
   t public.account_tool_environments;
   access_list jsonb;
