@@ -10,6 +10,7 @@ import type { SharedDatabase } from "./database.ts";
 import { createEngine } from "./engine.ts";
 import { recoverQueue } from "./push.ts";
 import { createQueue, type Queue } from "./queue.ts";
+import type { SupabaseSignIn } from "./supabase.ts";
 import { type LinkState, toSyncLink } from "./transition.ts";
 
 /*
@@ -22,13 +23,15 @@ INVARIANTS
 /** What proves a person to the database. A session is made from a password and renewed by the transport. */
 export type Credential =
   | { kind: "password"; email?: string | undefined; password: string }
-  | { kind: "session"; refreshToken: string };
+  | { kind: "session"; refreshToken: string }
+  /** Fresh from the browser; becomes a session when it is kept. */
+  | Extract<SupabaseSignIn, { kind: "made" }>;
 
 export type OpenDatabase = (
   target: DatabaseTarget,
   credential: Credential,
   /** Told what to keep for the next time, when that is something else than what was given. */
-  onCredential: (credential: Credential) => void,
+  onCredential: (credential: Credential) => Promise<void>,
 ) => Promise<SharedDatabase>;
 
 export type Role = "admin" | "user";
@@ -107,13 +110,7 @@ export function createSync({ store, log, open, secrets, hashes, doChore, onToolb
     tell();
   });
 
-  function keeper(accountId: string): (credential: Credential) => void {
-    return (credential) => {
-      secrets
-        .set(accountId, JSON.stringify(credential))
-        .catch((error: unknown) => log.error("sync.credential-not-kept", { error }));
-    };
-  }
+  const keeper = (accountId: string) => (credential: Credential) => secrets.set(accountId, JSON.stringify(credential));
 
   async function doChores(): Promise<void> {
     for (const { id, chore } of store.sync.chores()) {
@@ -138,7 +135,7 @@ export function createSync({ store, log, open, secrets, hashes, doChore, onToolb
   /** Proves a credential against a database. Returns who it belongs to, and what to keep of it. */
   async function prove(target: DatabaseTarget, credential: Credential) {
     let kept = credential;
-    const database = await open(target, credential, (next) => {
+    const database = await open(target, credential, async (next) => {
       kept = next;
     });
     try {

@@ -48,7 +48,7 @@ describe("three computers and a database", () => {
           computers = [];
         }
       }),
-      { numRuns: 120 },
+      { numRuns: 60 },
     );
   }, 120_000);
 
