@@ -90,8 +90,12 @@ export type Window = { client: ContractRouterClient<Contract>; socket: WebSocket
 
 /** What a window does: the session, the socket, and the contract's client on it. */
 export async function openWindow(url: string): Promise<Window> {
-  const { origin } = new URL(url);
-  const socket = new WebSocket(`${origin.replace("http", "ws")}/rpc`, { headers: { cookie: await openSession(url), origin } });
+  return connectWindow(new URL(url).origin, await openSession(url));
+}
+
+/** Another socket of a session that is open already; `cookie` as `name=value`. */
+export async function connectWindow(origin: string, cookie: string): Promise<Window> {
+  const socket = new WebSocket(`${origin.replace("http", "ws")}/rpc`, { headers: { cookie, origin } });
   await new Promise((resolve, reject) => {
     socket.once("open", resolve);
     socket.once("error", reject);
