@@ -153,6 +153,16 @@ begin
 end
 $$;
 
+-- A JSON argument. Some servers hand it over as a string that holds it (@supabase/lite does); none of ours is a string.
+create or replace function dtma.argument(p jsonb) returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case jsonb_typeof(p) when 'string' then (p #>> '{}')::jsonb when 'null' then null else p end;
+exception when invalid_text_representation then
+  return p;
+end
+$$;
+
 -- The person who calls. Refuses who is not signed in, and who has no role.
 create or replace function dtma.must_be_member() returns uuid
 language plpgsql stable set search_path = '' as $$
@@ -192,8 +202,7 @@ grant execute on function public.user_has_role(uuid, text) to authenticated;
 revoke execute on all functions in schema dtma from public, anon, authenticated;
 grant execute on function dtma.person_id(), dtma.is_admin(), dtma.is_member() to authenticated;
 
-grant select (id, name, email, login_role, revision, created_at, updated_at) on public.people to authenticated;
-grant select on public.roles, public.user_roles to authenticated;
+grant select on public.people, public.roles, public.user_roles to authenticated;
 
 drop policy if exists "oneself, and admins everybody" on public.people;
 create policy "oneself, and admins everybody" on public.people for select to authenticated

@@ -2,8 +2,10 @@
 The nouns: toolboxes, servers, templates, agents, connections, under the names they have had since before.
 
 INVARIANTS
-- Tokens are stored as SHA-256 (hex) and are in no list of columns that anybody is granted.
-- Nobody is granted insert, update or delete; the functions of the later migrations write.
+- Tokens are stored as SHA-256 (hex). A table with a token, an address or a setting in it has no policy at all, so that
+  nobody reads it directly, not even where somebody grants all tables to everybody (@supabase/lite does).
+- Nobody is granted insert, update or delete, and there are no policies for them; the functions of the later migrations
+  write.
 - revision counts what people changed; edits says in which revision each member was changed last. Both are kept by the
   trigger `stamp`, whoever writes.
 */
@@ -244,49 +246,21 @@ create or replace trigger stamp before insert or update on public.agent_mcp_conn
 create or replace trigger own before insert or update of agent_id, user_id on public.agent_mcp_connections
   for each row execute function dtma.own();
 
-/* Reading directly: for tools that know these tables. The control centre reads through the functions. */
+/* Reading directly, where nothing has to be hidden from who may see the row. Everything else: sync_pull. */
 
 create or replace function dtma.may_be_seen(p_server public.account_tool_instances) returns boolean
 language sql immutable
 return (p_server).mcp_server_type = 'mcp_server' and (p_server).status_on_toolbox in ('running', 'active')
   and (p_server).desired_state <> 'deleted';
 
-grant select (id, user_id, name, description, kind, url, certificate_fingerprint, do_droplet_id, do_droplet_name,
-  public_ip_address, region_slug, size_slug, image_slug, status, dtma_last_known_version, dtma_health_details_json,
-  provisioning_error_message, last_heartbeat_at, revision, created_at, updated_at)
-  on public.account_tool_environments to authenticated;
-grant select (id, slug, tool_name, name, description, categories, icon_url, documentation_url, package_identifier,
-  docker_image_url, version_info, default_config_template, required_secrets_schema, required_config_schema,
-  required_capabilities_schema, resource_requirements, status, provider, version, is_public, definition, revision,
-  created_at, updated_at) on public.tool_catalog to authenticated;
-grant select (id, account_tool_environment_id, tool_catalog_id, template_slug, status_on_toolbox,
-  instance_name_on_toolbox, description, version, mcp_server_type, mcp_endpoint_path, mcp_transport_type,
-  mcp_server_capabilities, desired_state, tools_hash, tools_count, tools_at, revision, created_at, updated_at)
-  on public.account_tool_instances to authenticated;
-grant select (id, user_id, name, description, active, metadata, revision, created_at, updated_at)
-  on public.agents to authenticated;
-grant select (id, agent_id, mcp_server_instance_id, user_id, connection_config, is_active, revision, created_at, updated_at)
-  on public.agent_mcp_connections to authenticated;
-
-drop policy if exists "admins" on public.account_tool_environments;
-create policy "admins" on public.account_tool_environments for select to authenticated using ((select dtma.is_admin()));
+grant select on public.tool_catalog, public.agents to authenticated;
 
 drop policy if exists "admins, and members the public ones" on public.tool_catalog;
 create policy "admins, and members the public ones" on public.tool_catalog for select to authenticated
   using ((select dtma.is_admin()) or (is_public and status <> 'archived' and (select dtma.is_member())));
 
-drop policy if exists "admins, and members the running ones" on public.account_tool_instances;
-create policy "admins, and members the running ones" on public.account_tool_instances for select to authenticated
-  using ((select dtma.is_admin())
-    or (mcp_server_type = 'mcp_server' and status_on_toolbox in ('running', 'active') and desired_state <> 'deleted'
-      and (select dtma.is_member())));
-
 drop policy if exists "owner, and admins" on public.agents;
 create policy "owner, and admins" on public.agents for select to authenticated
-  using ((select dtma.is_admin()) or (user_id = (select dtma.person_id()) and (select dtma.is_member())));
-
-drop policy if exists "owner, and admins" on public.agent_mcp_connections;
-create policy "owner, and admins" on public.agent_mcp_connections for select to authenticated
   using ((select dtma.is_admin()) or (user_id = (select dtma.person_id()) and (select dtma.is_member())));
 
 revoke execute on all functions in schema dtma from public, anon, authenticated;

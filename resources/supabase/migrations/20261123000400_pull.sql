@@ -157,6 +157,7 @@ declare
   count integer;
   changes jsonb;
 begin
+  p_cursor := dtma.argument(p_cursor);
   if p_limit is null or p_limit not between 1 and 5000 then
     perform dtma.refuse('INVALID_INPUT', 'p_limit is from 1 to 5000.');
   end if;
@@ -232,6 +233,7 @@ declare
   person uuid := dtma.must_be_member();
   sees_all boolean := dtma.has_role(person, 'admin');
 begin
+  p_hashes := dtma.argument(p_hashes);
   if jsonb_typeof(p_hashes) is distinct from 'array' or jsonb_array_length(p_hashes) > 200 then
     perform dtma.refuse('INVALID_INPUT', 'p_hashes is a list of at most 200 hashes.');
   end if;

@@ -543,6 +543,7 @@ declare
   failed_state text;
   failed_constraint text;
 begin
+  p_mutations := dtma.argument(p_mutations);
   if jsonb_typeof(p_mutations) is distinct from 'array' or jsonb_array_length(p_mutations) > 500 then
     perform dtma.refuse('INVALID_INPUT', 'p_mutations is a list of at most 500 mutations.');
   end if;

@@ -159,6 +159,7 @@ begin
   if not dtma.is_same_secret(t.dtma_bearer_token, p_token) then
     perform dtma.refuse('REPORT_REFUSED', 'The report was refused.');
   end if;
+  p_report := dtma.argument(p_report);
   if jsonb_typeof(p_report) is distinct from 'object' or (p_report ->> 'protocol') is distinct from '1'
       or coalesce(jsonb_typeof(p_report -> 'servers'), 'null') not in ('array', 'null')
       or coalesce(jsonb_typeof(p_report -> 'usage'), 'null') not in ('array', 'null')
@@ -268,6 +269,7 @@ declare
   person uuid;
 begin
   perform dtma.must_be_admin();
+  p_person := dtma.argument(p_person);
   if exists (select from jsonb_array_elements_text(coalesce(p_person -> 'roles', '["user"]')) r
       where r not in ('admin', 'user')) then
     perform dtma.refuse('INVALID_INPUT', 'A role is admin or user.');
@@ -308,6 +310,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
   person uuid := dtma.must_be_admin();
 begin
+  p_settings := dtma.argument(p_settings);
   if jsonb_typeof(p_settings) is distinct from 'object' then
     perform dtma.refuse('INVALID_INPUT', 'Settings are an object.');
   end if;
@@ -338,7 +341,7 @@ $$;
 
 revoke execute on function public.report_toolbox(uuid, text, jsonb), public.add_person(jsonb),
   public.set_role(uuid, text, boolean), public.set_workspace(jsonb), public.make_first_admin(jsonb)
-  from public, anon, authenticated, service_role;
+  from public, anon, authenticated, service_role, dtma_toolbox;
 grant execute on function public.report_toolbox(uuid, text, jsonb) to anon, authenticated, dtma_toolbox;
 grant execute on function public.add_person(jsonb), public.set_role(uuid, text, boolean), public.set_workspace(jsonb)
   to authenticated;
