@@ -1,0 +1,184 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, it } from "vitest";
+import { goTo, launchBrowser, openPage, switchView } from "../fixtures/browser-window.ts";
+import { type BuiltHost, discardHost, startBuiltHost } from "../setup/built-host.ts";
+import { parts } from "../setup/parts.ts";
+
+/* Makes the pictures of docs/screenshots from a real workspace: real containers, a real agent, a real tool call. */
+
+const folder = join(import.meta.dirname, "../../docs/screenshots");
+const looks = [
+  { colorScheme: "light", width: 1280 },
+  { colorScheme: "dark", width: 1280 },
+  { colorScheme: "light", width: 960 },
+] as const;
+
+describe.skipIf(!parts.docker || parts.chromium === undefined)("the pictures of the window", () => {
+  const hosts: BuiltHost[] = [];
+  let browser: Browser;
+  let page: Page;
+  const main = () => page.getByRole("main");
+
+  async function open(env: NodeJS.ProcessEnv = {}): Promise<void> {
+    const host = startBuiltHost({ args: ["--host=browser", "--port=0"], env });
+    hosts.push(host);
+    ({ page } = await openPage(browser, await host.ready));
+    page.setDefaultTimeout(15_000);
+  }
+
+  /** Takes the page as it stands in every look. */
+  async function shoot(name: string): Promise<void> {
+    for (const { colorScheme, width } of looks) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await page.setViewportSize({ width, height: 800 });
+      await page.mouse.move(0, 0);
+      await page.waitForTimeout(400);
+      await page.screenshot({ path: join(folder, `${name}-${colorScheme}-${width}.png`) });
+    }
+    await page.setViewportSize({ width: 1280, height: 800 });
+  }
+
+  async function openTemplate(name: RegExp): Promise<void> {
+    await goTo(page, "Catalogue");
+    await main().getByRole("link", { name }).click();
+    await main().getByRole("link", { name: "Deploy" }).waitFor();
+  }
+
+  async function deploy(name: RegExp): Promise<void> {
+    await openTemplate(name);
+    await main().getByRole("link", { name: "Deploy" }).click();
+    await main().getByRole("button", { name: "Deploy" }).click();
+    await main()
+      .getByRole("list", { name: /^Steps/ })
+      .waitFor();
+  }
+
+  const running = () => main().getByText(/^Ready with \d+ tools/).waitFor({ timeout: 180_000 });
+
+  beforeAll(async () => {
+    mkdirSync(folder, { recursive: true });
+    browser = await launchBrowser();
+  });
+  afterAll(async () => {
+    await browser?.close();
+    for (const host of hosts) await discardHost(host);
+  });
+
+  it("shows what is missing without Docker", async () => {
+    await open({ DOCKER_HOST: "unix:///nowhere/docker.sock" });
+    await main().getByRole("button", { name: "Check again" }).waitFor();
+    await shoot("first-without-docker");
+    await goTo(page, "Servers");
+    await shoot("servers-empty");
+  });
+
+  it("shows the admin's way", async () => {
+    await open();
+    await main().getByRole("button", { name: "Use this computer" }).waitFor();
+    await shoot("first");
+    await main().getByRole("button", { name: "Use this computer" }).click();
+    await main().getByRole("link", { name: "1 connected" }).waitFor();
+    await goTo(page, "Catalogue");
+    await shoot("catalogue");
+    await openTemplate(/^Memory/);
+    await shoot("template");
+    await main().getByRole("link", { name: "Deploy" }).click();
+    await main().getByRole("button", { name: "Deploy" }).waitFor();
+    await shoot("deploy");
+    await deploy(/^Everything/);
+    await shoot("deploying");
+    await running();
+    await shoot("server");
+    for (const [tab, name] of [
+      [/^Logs/, "server-logs"],
+      [/^Resources/, "server-resources"],
+      [/^Tools/, "server-tools"],
+    ] as const) {
+      await main().getByRole("tab", { name: tab }).click();
+      await page.waitForTimeout(4_000);
+      await shoot(name);
+    }
+    await deploy(/^Memory/);
+    await running();
+    await deploy(/^Time/);
+    await running();
+    await openTemplate(/^Any npm package/);
+    await main().getByRole("link", { name: "Deploy" }).click();
+    await main()
+      .getByRole("textbox", { name: /^Package/ })
+      .fill("@modelcontextprotocol/no-such-server");
+    await main().getByRole("textbox", { name: "Name" }).fill("notes");
+    await shoot("deploy-npm");
+    await main().getByRole("button", { name: "Deploy" }).click();
+    await main().getByText("Failed", { exact: true }).first().waitFor();
+    await shoot("server-failed");
+    await goTo(page, "Servers");
+    await shoot("servers");
+    await goTo(page, "Toolboxes");
+    await shoot("toolboxes");
+    await main().getByRole("row", { name: "This computer" }).getByRole("gridcell").first().click();
+    await page.waitForTimeout(4_000);
+    await shoot("toolbox");
+    await goTo(page, "Activity");
+    await shoot("activity");
+    await goTo(page, "Settings");
+    await shoot("settings");
+    await goTo(page, "Overview");
+    await shoot("overview");
+  });
+
+  it("shows the user's way", async () => {
+    await switchView(page, "User");
+    await main().getByRole("button", { name: "Create agent" }).first().waitFor();
+    await shoot("agents-empty");
+    await main().getByRole("button", { name: "Create agent" }).first().click();
+    await page.getByRole("dialog").getByRole("textbox", { name: "Name" }).fill("Researcher");
+    await page.getByRole("dialog").getByRole("button", { name: "Create agent" }).click();
+    await main().getByRole("button", { name: "Connect to everything" }).click();
+    await main().getByRole("button", { name: "Connect to memory" }).click();
+    await main().getByRole("link", { name: "Open the connection to memory" }).waitFor();
+    await shoot("agent");
+    await main().getByRole("link", { name: "Open the connection to everything" }).click();
+    await main()
+      .getByRole("button", { name: /^get-sum/ })
+      .click();
+    await main().getByRole("textbox", { name: /^a\b/ }).fill("19");
+    await main().getByRole("textbox", { name: /^b\b/ }).fill("23");
+    await main().getByRole("button", { name: "Run", exact: true }).click();
+    await main().getByText("The sum of 19 and 23").first().waitFor();
+    await shoot("connection");
+    await main().getByRole("tab", { name: "Access" }).click();
+    await main()
+      .getByRole("radio", { name: /^Only chosen tools/ })
+      .click();
+    await main().getByRole("checkbox", { name: /^echo/ }).click();
+    await shoot("connection-access");
+    await main().getByRole("button", { name: "Save" }).click();
+    await main().getByRole("tab", { name: "Details" }).click();
+    await shoot("connection-details");
+    await goTo(page, "Agents");
+    await shoot("agents");
+    await page.keyboard.press("Control+k");
+    await page.getByRole("dialog", { name: "Command palette" }).waitFor();
+    await page.keyboard.type("mem");
+    await shoot("palette");
+    await page.keyboard.press("Escape");
+  });
+
+  it("leaves nothing on the toolbox", async () => {
+    await switchView(page, "Admin");
+    await goTo(page, "Servers");
+    await main().getByRole("checkbox", { name: "Select all servers" }).click();
+    await main()
+      .getByRole("button", { name: /^Delete/ })
+      .click();
+    const dialog = page.getByRole("dialog");
+    await dialog.waitFor();
+    const typed = dialog.getByRole("textbox");
+    if ((await typed.count()) > 0) await typed.fill("delete");
+    await dialog.getByRole("button", { name: /^Delete/ }).click();
+    await main().getByRole("row").nth(1).waitFor({ state: "detached" });
+  });
+});
