@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { syncErrorCode } from "../../shared/sync-protocol.ts";
-import { type Postgres, startPostgres } from "../fixtures/database.ts";
+import { type Postgres, type Supabase, startPostgres } from "../fixtures/database.ts";
 import {
   type Caller,
   definitionOf,
   furnish,
   type HttpCaller,
+  httpCaller,
   mutation,
   type PlainCaller,
   plainWorkspace,
@@ -82,27 +83,29 @@ const plain: Transport<PlainCaller> = {
 const http: Transport<HttpCaller> = {
   open: supabaseWorkspace,
   async select(caller, schema, table, columns) {
-    if (schema !== "public") return undefined;
-    const { status, body } = await caller.request("GET", `${table}?select=${columns.join(",")}`);
+    const { status, body } = await caller.request("GET", `${table}?select=${columns.join(",")}`, undefined, schema);
     if (status >= 400) return undefined;
     return body as Record<string, unknown>[];
   },
   async write(caller, schema, table, columns, verb) {
     const column = columns.at(-1) ?? "id";
-    const path = schema === "public" ? table : `${schema}.${table}`;
-    const all = `${path}?${column}=not.is.null`;
+    const all = `${table}?${column}=not.is.null`;
     // @supabase/lite grants all tables to everybody: there row-level security alone finds no row to change.
     const { status, body } =
       verb === "insert"
-        ? await caller.request("POST", path, {})
-        : await caller.request(verb === "update" ? "PATCH" : "DELETE", all, verb === "update" ? { [column]: null } : undefined);
+        ? await caller.request("POST", table, {}, schema)
+        : await caller.request(
+            verb === "update" ? "PATCH" : "DELETE",
+            all,
+            verb === "update" ? { [column]: null } : undefined,
+            schema,
+          );
     return status >= 400 || (verb !== "insert" && Array.isArray(body) && body.length === 0);
   },
   async isCallRefused(caller, schema, name, types) {
     const names = types.map((_, index) => `p${index}`);
     const body = Object.fromEntries(names.map((key) => [key, null]));
-    const path = schema === "public" ? `rpc/${name}` : `rpc/${schema}.${name}`;
-    return (await caller.request("POST", path, body)).status >= 400;
+    return (await caller.request("POST", `rpc/${name}`, body, schema)).status >= 400;
   },
 };
 
@@ -453,6 +456,20 @@ describe.skipIf(!parts.postgres)("access to the shared database", () => {
           expect(await push(space.admin, [change]), kind).toMatchObject([{ status: "applied" }]);
         }
       });
+    });
+
+    it("lets nobody but the owner of the schema make a first admin, not even the secret key of Supabase", async () => {
+      if (!isHttp) {
+        const { rows } = await space.owner.query(
+          "select grantee::regrole::text from pg_proc p, aclexplode(p.proacl) where proname = 'make_first_admin'",
+        );
+        expect(rows).toEqual([{ grantee: "postgres" }]);
+        return;
+      }
+      const { supabase } = space as unknown as { supabase: Supabase };
+      const service = httpCaller(supabase, { apikey: supabase.secretKey });
+      const answer = await service.attempt("make_first_admin", { p_person: { name: "Eve", userId: space.user.id } });
+      expect(answer).toMatchObject({ ok: false, message: expect.stringContaining("permission denied") });
     });
 
     it(`keeps what ${transportName} told of the audit log as it was`, async () => {
