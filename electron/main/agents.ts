@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { Connection } from "../../shared/model/agent.ts";
 import type { AgentId } from "../../shared/model/ids.ts";
 import type { Store } from "./store/index.ts";
+import { agentChanged, agentCreated, agentDeleted } from "./sync/payloads.ts";
 
 export interface Agents {
   create(input: { name: string; description: string }): AgentId;
@@ -16,16 +17,33 @@ export function createAgents({ store, revoke }: AgentsDeps): Agents {
   return {
     create(input) {
       const id = randomUUID() as AgentId;
-      store.write((tx) => tx.put("agents", { id, ...input, createdAt: Date.now() }));
+      store.write((tx) => {
+        const row = { id, ...input, createdAt: Date.now() };
+        tx.put("agents", row);
+        tx.enqueue(agentCreated(row));
+      });
       return id;
     },
     update(id, changes) {
-      store.write((tx) => tx.put("agents", { ...tx.mustGet("agents", id), ...changes }));
+      store.write((tx) => {
+        const before = tx.mustGet("agents", id);
+        const row = { ...before, ...changes };
+        tx.put("agents", row);
+        const { name, description } = changes;
+        const changed = {
+          ...(name === before.name ? {} : { name }),
+          ...(description === before.description ? {} : { description }),
+        };
+        if (Object.keys(changed).length > 0) tx.enqueue(agentChanged(row, changed));
+      });
     },
     async delete(id) {
-      store.mustGet("agents", id);
+      const row = store.mustGet("agents", id);
       for (const connection of store.list("connections", { agent_id: id })) await revoke(connection);
-      store.write((tx) => tx.delete("agents", id));
+      store.write((tx) => {
+        tx.delete("agents", id);
+        tx.enqueue(agentDeleted(row));
+      });
     },
   };
 }

@@ -5,13 +5,17 @@ import { type ServerSpec, serverSpec } from "../../shared/model/spec.ts";
 import { type Template, type TemplateSetting, template } from "../../shared/model/template.ts";
 import type { Store } from "./store/index.ts";
 
-/** Puts the bundled templates into the store: new ones are added, changed ones replaced, dropped ones removed. */
+/**
+ * Puts the bundled templates into the store: new ones are added, changed ones replaced, dropped ones removed. Templates of
+ * the shared database stay, also where they have the id of a bundled one.
+ */
 export function loadCatalogue(store: Store, bundled: unknown): void {
   const templates = z.array(template).parse(bundled);
   store.write((tx) => {
     const kept = new Set<string>(templates.map(({ id }) => id));
-    for (const old of tx.list("templates")) if (!kept.has(old.id)) tx.delete("templates", old.id);
-    for (const each of templates) tx.put("templates", each);
+    const isShared = (id: string) => tx.sync.synced("templates", id) !== undefined;
+    for (const old of tx.list("templates")) if (!kept.has(old.id) && !isShared(old.id)) tx.delete("templates", old.id);
+    for (const each of templates) if (!isShared(each.id)) tx.put("templates", each);
   });
 }
 

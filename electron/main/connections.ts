@@ -1,15 +1,18 @@
-import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import type { ToolCallEvent } from "../../shared/contract/connections.ts";
 import type { AccessEntry } from "../../shared/dtma-protocol.ts";
 import { AppError, toAppError } from "../../shared/errors.ts";
 import type { Connection } from "../../shared/model/agent.ts";
 import type { AgentId, ConnectionId, ServerId, ToolboxId } from "../../shared/model/ids.ts";
+import { fromStoredState } from "../../shared/model/status.ts";
 import type { Tool } from "../../shared/model/tool.ts";
 import type { Links } from "./links.ts";
 import type { Logger } from "./log.ts";
+import { createPinnedHttp, isLoopback, type PinnedHttp } from "./remote/http.ts";
 import type { McpSessions, McpTarget } from "./remote/mcp.ts";
 import { refusalOf } from "./servers.ts";
 import type { Store } from "./store/index.ts";
+import { connectionChanged, connectionCreated, connectionDeleted, hashOf, tokenTag } from "./sync/payloads.ts";
 import type { Vault } from "./vault/index.ts";
 
 /*
@@ -17,7 +20,11 @@ INVARIANTS
 - Each connection has its own token, made here, kept in the vault, known to the toolbox by its hash only.
 - A change is made here first and marked pending; it is delivered at once when the toolbox answers, else when it is back.
 - A revocation is never lost: it is written in the transaction that removes the link, and removed when delivered.
-- A token that is gone from the vault (memory-only keychain, new computer) is replaced, never guessed.
+- What a toolbox is told about one connection is told in order, each time with the row of that moment: an older allow-list
+  never follows a newer one, and nothing follows a revocation.
+- A token that is gone from the vault (memory-only keychain) is replaced, never guessed. In a shared workspace another
+  computer may have it, so there a person says when it is replaced.
+- Other people's connections are their own: no token of theirs is made here, and nothing of theirs is delivered from here.
 */
 
 export interface Connections {
@@ -26,6 +33,8 @@ export interface Connections {
   /** Revokes a connection, also one whose row went with its server. */
   revoke(connection: Connection): Promise<void>;
   setAllowedTools(id: ConnectionId, allowedTools: string[] | null): Promise<void>;
+  /** Makes a new token; whoever holds the old one is refused from then on. */
+  renew(id: ConnectionId): Promise<void>;
   listTools(id: ConnectionId, signal: AbortSignal | undefined): Promise<Tool[]>;
   callTool(
     id: ConnectionId,
@@ -34,12 +43,38 @@ export interface Connections {
   ): AsyncIterable<ToolCallEvent>;
   /** Sends every pending change and revocation to a toolbox that answers again. */
   deliver(toolboxId: ToolboxId): Promise<void>;
+  /** SHA-256 of a connection's token, which is made when there is none. */
+  tokenHash(id: ConnectionId): Promise<string>;
+  close(): Promise<void>;
 }
 
 export type ConnectionsDeps = { store: Store; vault: Vault; links: Links; sessions: McpSessions; log: Logger };
 
 export function createConnections({ store, vault, links, sessions, log }: ConnectionsDeps): Connections {
   const serverOf = (connection: Connection) => store.mustGet("servers", connection.serverId);
+  /** The last thing that each connection's toolbox is being told. */
+  const tellings = new Map<string, Promise<void>>();
+
+  function inOrder(id: string, work: () => Promise<void>): Promise<void> {
+    const telling = (tellings.get(id) ?? Promise.resolve()).catch(() => {}).then(work);
+    tellings.set(id, telling);
+    const clear = () => {
+      if (tellings.get(id) === telling) tellings.delete(id);
+    };
+    telling.then(clear, clear);
+    return telling;
+  }
+
+  /** Ways to toolboxes this computer has no link to, by address and certificate. */
+  const ways = new Map<string, PinnedHttp>();
+
+  function isMine({ shared }: Connection): boolean {
+    return shared === undefined || shared.ownerId === store.sync.account()?.who?.userId;
+  }
+
+  function titleOf({ serverId, shared }: Connection): string {
+    return store.get("servers", serverId)?.spec.name ?? shared?.serverName ?? "";
+  }
 
   async function issueToken(id: ConnectionId): Promise<string> {
     const token = `dtma_${randomBytes(32).toString("base64url")}`;
@@ -47,28 +82,47 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
     return token;
   }
 
-  /** Tells the toolbox what a connection may do. Throws when it does not take it. */
-  async function send(connection: Connection): Promise<void> {
-    const { toolboxId, spec } = serverOf(connection);
-    const { id, allowedTools } = connection;
-    const token = (await vault.get({ kind: "connection", id })) ?? (await issueToken(id));
-    const entry: AccessEntry = { connectionId: id, server: spec.name, tokenHash: sha256(token), allowedTools };
-    await links.client(toolboxId).putAccess(entry);
-    store.write((tx) => {
-      const row = tx.get("connections", id);
-      const isStillThis = row !== undefined && JSON.stringify(row.allowedTools) === JSON.stringify(allowedTools);
-      if (isStillThis) tx.patch("connections", id, { delivery: "delivered" });
+  /** The token of a connection. CONNECTION_REVOKED when the one that is valid is on another computer. */
+  async function tokenOf({ id, shared }: Connection): Promise<string> {
+    const token = await vault.get({ kind: "connection", id });
+    if (shared === undefined) return token ?? issueToken(id);
+    const known = store.sync.synced("connections", id)?.row?.tokenTag;
+    const isPending = store.sync.entriesOf("connections", id).some(({ payload }) => "tokenHash" in payload);
+    if (token !== undefined && (isPending || known == null || known === tokenTag(token))) return token;
+    throw new AppError("CONNECTION_REVOKED", {
+      message:
+        token === undefined
+          ? "The token of this connection is in the keychain of another computer. Renew it to use it here."
+          : "The token of this connection was renewed on another computer. Renew it to use it here.",
     });
   }
 
-  async function sendRevocation(connectionId: string, toolboxId: ToolboxId): Promise<void> {
-    try {
-      await links.client(toolboxId).deleteAccess(connectionId);
-    } catch (error) {
-      if (toAppError(error).code !== "NOT_FOUND") throw error;
-    }
-    store.write((tx) => tx.removeRevocation(connectionId));
-  }
+  /** Tells the toolbox what a connection may do. Throws when it does not take it; a connection that is gone is not told. */
+  const send = (id: ConnectionId): Promise<void> =>
+    inOrder(id, async () => {
+      const token = (await vault.get({ kind: "connection", id })) ?? (await issueToken(id));
+      const connection = store.get("connections", id);
+      if (connection === undefined) return vault.delete({ kind: "connection", id });
+      const { toolboxId, spec } = serverOf(connection);
+      const { allowedTools } = connection;
+      const entry: AccessEntry = { connectionId: id, server: spec.name, tokenHash: sha256(token), allowedTools };
+      await links.client(toolboxId).putAccess(entry);
+      store.write((tx) => {
+        const row = tx.get("connections", id);
+        const isStillThis = row !== undefined && JSON.stringify(row.allowedTools) === JSON.stringify(allowedTools);
+        if (isStillThis) tx.patch("connections", id, { delivery: "delivered" });
+      });
+    });
+
+  const sendRevocation = (connectionId: string, toolboxId: ToolboxId): Promise<void> =>
+    inOrder(connectionId, async () => {
+      try {
+        await links.client(toolboxId).deleteAccess(connectionId);
+      } catch (error) {
+        if (toAppError(error).code !== "NOT_FOUND") throw error;
+      }
+      store.write((tx) => tx.removeRevocation(connectionId));
+    });
 
   /** Delivers now if the toolbox answers; what could not be delivered stays pending and is sent when the link is back. */
   async function tryDelivery(what: string, toolboxId: ToolboxId, work: () => Promise<void>): Promise<void> {
@@ -83,26 +137,50 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
 
   /** Where a call goes, and with which token. Throws what keeps a call from working. */
   async function target(connection: Connection): Promise<McpTarget> {
+    const { shared } = connection;
+    if (!isMine(connection)) throw new AppError("FORBIDDEN", { message: "This connection belongs to somebody else's agent." });
+    if (shared?.endpoint != null && !links.isUp(shared.toolboxId)) return targetWithoutLink(connection, shared);
     const server = serverOf(connection);
     const client = links.client(server.toolboxId);
     const refusal = refusalOf(server);
     if (refusal !== undefined) throw refusal;
     const isMissing = (await vault.get({ kind: "connection", id: connection.id })) === undefined;
-    if (isMissing || connection.delivery === "pending") await send(connection);
-    const token = await vault.get({ kind: "connection", id: connection.id });
-    if (token === undefined) throw new AppError("CONNECTION_REVOKED");
+    if (isMissing || connection.delivery === "pending") await send(connection.id);
+    const token = await tokenOf(connection);
     return { endpoint: client.mcpEndpoint(server.spec.name), token };
   }
 
-  async function revoke({ id, serverId }: Connection): Promise<void> {
+  async function revoke(connection: Connection): Promise<void> {
+    const { id, serverId } = connection;
+    const title = titleOf(connection);
     const server = store.get("servers", serverId);
     store.write((tx) => {
-      if (server !== undefined) tx.addRevocation(id, server.toolboxId);
+      if (server !== undefined && tx.hasRow("toolboxes", server.toolboxId)) tx.addRevocation(id, server.toolboxId);
       tx.delete("connections", id);
+      tx.enqueue(connectionDeleted(connection, title));
     });
-    await vault.delete({ kind: "connection", id });
+    // A queued revocation can be taken back; the token goes when the database has it.
+    if (store.sync.entriesOf("connections", id).length === 0) await vault.delete({ kind: "connection", id });
     if (server !== undefined) await tryDelivery("disconnect", server.toolboxId, () => sendRevocation(id, server.toolboxId));
     await sessions.forget(id);
+  }
+
+  /** People without a link to the toolbox call the address the shared database gives the owner of a connection. */
+  async function targetWithoutLink(
+    connection: Connection,
+    { endpoint, serverName, serverStatus }: NonNullable<Connection["shared"]>,
+  ): Promise<McpTarget> {
+    if (endpoint === null || fromStoredState(serverStatus) !== "running")
+      throw new AppError("SERVER_NOT_RUNNING", { message: `${serverName} is not running.` });
+    const url = new URL(endpoint.url);
+    if (url.protocol === "http:" && !isLoopback(url.hostname))
+      throw new AppError("TOOLBOX_UNREACHABLE", {
+        message: "The toolbox has no encrypted address, and a token is not sent in the clear.",
+      });
+    const key = `${url.origin} ${endpoint.fingerprint}`;
+    const way = ways.get(key) ?? createPinnedHttp(endpoint.fingerprint);
+    ways.set(key, way);
+    return { endpoint: { url, fetch: way.fetch }, token: await tokenOf(connection) };
   }
 
   return {
@@ -120,16 +198,42 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
         lastUsedAt: null,
         createdAt: Date.now(),
       };
-      store.write((tx) => tx.put("connections", connection));
-      await tryDelivery("connect", toolboxId, () => send(connection));
+      const token = await issueToken(connection.id);
+      try {
+        store.write((tx) => {
+          tx.put("connections", connection);
+          tx.enqueue(connectionCreated(connection, titleOf(connection), hashOf(token)));
+        });
+      } catch (error) {
+        await vault.delete({ kind: "connection", id: connection.id });
+        throw error;
+      }
+      await tryDelivery("connect", toolboxId, () => send(connection.id));
       return connection.id;
     },
     disconnect: (id) => revoke(store.mustGet("connections", id)),
     revoke,
     async setAllowedTools(id, allowedTools) {
       const connection: Connection = { ...store.mustGet("connections", id), allowedTools, delivery: "pending" };
-      store.write((tx) => tx.put("connections", connection));
-      await tryDelivery("allow-list", serverOf(connection).toolboxId, () => send(connection));
+      store.write((tx) => {
+        tx.put("connections", connection);
+        tx.enqueue(connectionChanged(connection, titleOf(connection), { allowedTools }));
+      });
+      const toolboxId = store.get("servers", connection.serverId)?.toolboxId;
+      if (toolboxId !== undefined && isMine(connection)) await tryDelivery("allow-list", toolboxId, () => send(connection.id));
+    },
+    async renew(id) {
+      const connection: Connection = { ...store.mustGet("connections", id), delivery: "pending" };
+      if (!isMine(connection))
+        throw new AppError("FORBIDDEN", { message: "This connection belongs to somebody else's agent." });
+      const token = await issueToken(id);
+      store.write((tx) => {
+        tx.put("connections", connection);
+        tx.enqueue(connectionChanged(connection, titleOf(connection), { tokenHash: hashOf(token) }));
+      });
+      await sessions.forget(id);
+      const toolboxId = store.get("servers", connection.serverId)?.toolboxId;
+      if (toolboxId !== undefined) await tryDelivery("renewal", toolboxId, () => send(connection.id));
     },
     async listTools(id, signal) {
       return sessions.listTools(id, await target(store.mustGet("connections", id)), signal);
@@ -150,10 +254,12 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
       for (const connectionId of store.revocations(toolboxId)) await sendRevocation(connectionId, toolboxId);
       for (const server of store.list("servers", { toolbox_id: toolboxId })) {
         for (const connection of store.list("connections", { server_id: server.id })) {
-          if (connection.delivery === "pending") await send(connection);
+          if (connection.delivery === "pending" && isMine(connection)) await send(connection);
         }
       }
     },
+    tokenHash: async (id) => hashOf((await vault.get({ kind: "connection", id })) ?? (await issueToken(id))),
+    close: async () => void (await Promise.all([...ways.values()].map((way) => way.close()))),
   };
 }
 
@@ -190,8 +296,4 @@ async function* withProgress(
   } finally {
     leaving.abort();
   }
-}
-
-function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
 }

@@ -1,21 +1,29 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { ToolboxId } from "../../shared/model/ids.ts";
+import type { ConnectionId, ToolboxId } from "../../shared/model/ids.ts";
 import { createAgents } from "./agents.ts";
 import { loadCatalogue } from "./catalogue.ts";
 import { createConnections } from "./connections.ts";
 import { createLinks } from "./links.ts";
 import type { Logger } from "./log.ts";
+import { watchMachine } from "./machine-signals.ts";
 import { createMcpSessions } from "./remote/mcp.ts";
 import { createRoutes, type Routes } from "./routes.ts";
 import { createServers } from "./servers.ts";
 import type { Settings } from "./settings.ts";
 import { openStore } from "./store/index.ts";
+import type { Chore } from "./store/outbox.ts";
+import { createSync } from "./sync/index.ts";
+import { networkShape } from "./sync/network.ts";
+import { openDatabase } from "./sync/open.ts";
+import { hashOf } from "./sync/payloads.ts";
+import { createSchemaTool } from "./sync/schema.ts";
 import { createThisComputer } from "./this-computer.ts";
 import { createToolboxes } from "./toolboxes.ts";
 import { createVault } from "./vault/index.ts";
 import { openKeychain } from "./vault/keychain.ts";
 import { createFacts } from "./window-state.ts";
+import { createWorkspace } from "./workspace.ts";
 
 export type ControlCentre = {
   /** Served by a host to its windows, with a `RouteContext`. */
@@ -45,6 +53,43 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
   const thisComputer = createThisComputer({ settings, store, vault, links, log, onDocker: (docker) => facts.set({ docker }) });
   const toolboxes = createToolboxes({ store, vault, links, thisComputer });
 
+  const sync = createSync({
+    store,
+    log,
+    open: openDatabase,
+    secrets: {
+      get: (id) => vault.get({ kind: "account", id }),
+      set: (id, value) => vault.set({ kind: "account", id }, value),
+    },
+    hashes: {
+      async toolbox(id) {
+        const token = await vault.get({ kind: "toolbox", id });
+        return token === undefined ? undefined : hashOf(token);
+      },
+      connection: (id) => connections.tokenHash(id as ConnectionId),
+    },
+    doChore,
+    onToolboxes(ids) {
+      for (const id of ids) links.follow(id as ToolboxId).catch((error: unknown) => log.warn("link.not-followed", { error }));
+    },
+  });
+  sync.onCondition(() => facts.set({ sync: sync.condition() }));
+  const schema = createSchemaTool(join(settings.appRoot, "resources", "supabase", "migrations"));
+  const workspace = createWorkspace({ sync, schema, open: openDatabase });
+  let stopWatchingMachine = () => {};
+
+  async function doChore(chore: Chore): Promise<void> {
+    if (chore.kind === "forget-secrets") {
+      for (const key of chore.keys) await vault.delete(key);
+      return;
+    }
+    const token = await vault.get({ kind: "toolbox", id: chore.from });
+    if (token !== undefined) await vault.set({ kind: "toolbox", id: chore.to }, token);
+    await vault.delete({ kind: "toolbox", id: chore.from });
+    await links.close(chore.to as ToolboxId);
+    links.open(chore.to as ToolboxId);
+  }
+
   /** What waited for a toolbox is sent as soon as it answers; what fails waits for the next time. */
   async function deliver(id: ToolboxId): Promise<void> {
     try {
@@ -61,16 +106,40 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
     dataFolder: settings.dataFolder,
     startedAt: Date.now(),
   };
-  const routes = createRoutes({ session, store, facts, log, thisComputer, toolboxes, servers, agents, connections });
+  const routes = createRoutes({
+    session,
+    store,
+    facts,
+    log,
+    thisComputer,
+    toolboxes,
+    servers,
+    agents,
+    connections,
+    sync,
+    workspace,
+  });
 
   return {
     routes,
     async start() {
       thisComputer.start();
       links.start();
+      sync.start();
+      stopWatchingMachine = watchMachine({
+        networkShape,
+        onWake(why) {
+          log.info("machine.woken", { why });
+          sync.wake();
+        },
+      });
     },
     async stop() {
+      stopWatchingMachine();
+      workspace.stop();
+      await sync.stop();
       await sessions.close();
+      await connections.close();
       await thisComputer.stop();
       await links.stop();
       store.close();

@@ -23,6 +23,8 @@ export interface Links {
   start(): void;
   open(id: ToolboxId): void;
   close(id: ToolboxId): Promise<void>;
+  /** Opens, closes or renews the link as the toolbox's row says now. */
+  follow(id: ToolboxId): Promise<void>;
   /** Says why a toolbox cannot answer, when somebody else knows it: its DTMA could not be started. */
   report(id: ToolboxId, error: AppError): void;
   /** Ends the wait before the next attempt. */
@@ -44,6 +46,8 @@ export type LinksDeps = {
 };
 
 type Link = {
+  /** Address and certificate of the last attempt. */
+  address: string;
   stopping: AbortController;
   ended: Promise<void>;
   client: DtmaClient | undefined;
@@ -59,6 +63,11 @@ const hopeless = new Set(["TOOLBOX_REFUSED", "FINGERPRINT_MISMATCH", "TOOLBOX_IN
 export function createLinks({ store, vault, log, onConnected }: LinksDeps): Links {
   const links = new Map<ToolboxId, Link>();
 
+  /** A toolbox known from the shared database only may have no address this computer can use. */
+  function canReach({ kind, url }: Toolbox): boolean {
+    return kind === "this-computer" || url !== null;
+  }
+
   function setLink(id: ToolboxId, link: Toolbox["link"]): void {
     store.write((tx) => tx.patch("toolboxes", id, { link }));
   }
@@ -68,6 +77,7 @@ export function createLinks({ store, vault, log, onConnected }: LinksDeps): Link
     for (let failures = 0; !signal.aborted; ) {
       const row = store.get("toolboxes", id);
       if (row === undefined) return;
+      link.address = addressOf(row);
       let error: AppError;
       setLink(id, { state: "connecting", since: Date.now() });
       if (row.url === null) {
@@ -134,8 +144,10 @@ export function createLinks({ store, vault, log, onConnected }: LinksDeps): Link
   }
 
   function open(id: ToolboxId): void {
-    if (links.has(id)) return;
+    const row = store.get("toolboxes", id);
+    if (links.has(id) || row === undefined || !canReach(row)) return;
     const link: Link = {
+      address: "",
       stopping: new AbortController(),
       ended: Promise.resolve(),
       client: undefined,
@@ -163,6 +175,14 @@ export function createLinks({ store, vault, log, onConnected }: LinksDeps): Link
     },
     open,
     close,
+    async follow(id) {
+      const row = store.get("toolboxes", id);
+      const link = links.get(id);
+      if (row !== undefined && link !== undefined && link.address === addressOf(row)) return;
+      if (row?.kind === "this-computer" && link !== undefined) return;
+      await close(id);
+      if (row !== undefined) open(id);
+    },
     report: (id, error) => setLink(id, { state: "lost", since: Date.now(), error: error.toShape(), nextAttemptAt: null }),
     reconnectNow: (id) => links.get(id)?.wake(),
     client(id) {
@@ -185,6 +205,10 @@ export function createLinks({ store, vault, log, onConnected }: LinksDeps): Link
     },
     stop: async () => void (await Promise.all([...links.keys()].map(close))),
   };
+}
+
+function addressOf({ url, fingerprint }: Toolbox): string {
+  return `${url} ${fingerprint}`;
 }
 
 function jittered(ms: number): number {

@@ -4,6 +4,7 @@ import { AppError } from "../../shared/errors.ts";
 import type { ToolboxId } from "../../shared/model/ids.ts";
 import type { Operation } from "../../shared/model/operation.ts";
 import type { Server } from "../../shared/model/server.ts";
+import { forgetServer } from "./servers.ts";
 import type { Writer } from "./store/index.ts";
 
 /*
@@ -12,7 +13,9 @@ How an event of a DTMA becomes rows.
 INVARIANTS
 - Times are this computer's, taken when the event arrived: two clocks are never compared.
 - What a snapshot does not name does not exist on the toolbox; its row says so, it does not vanish on its own.
-- `desired` follows the toolbox, except while an operation of ours is under way or the server is to be deleted.
+- `desired` follows the toolbox, except while an operation of ours is under way, the server is to be deleted, or a shared
+  database says what is desired.
+- What the shared database has counted over all starts is not replaced by what one DTMA has counted since its last one.
 - Seen before it was known (deployed elsewhere, or our row was lost): the server is taken in, without a template.
 */
 
@@ -69,7 +72,7 @@ function observeServer(tx: Writer, toolboxId: ToolboxId, seen: ServerObservation
   const known = tx.get("servers", seen.serverId);
   if (known === undefined) {
     const namesake = tx.list("servers", { toolbox_id: toolboxId, name: seen.spec.name })[0];
-    if (namesake !== undefined) tx.delete("servers", namesake.id);
+    if (namesake !== undefined && namesake.shared === undefined) tx.delete("servers", namesake.id);
   }
   const base: Pick<Server, "templateId" | "tools" | "load" | "activeOperationId" | "lastError" | "createdAt"> = known ?? {
     templateId: null,
@@ -79,9 +82,12 @@ function observeServer(tx: Writer, toolboxId: ToolboxId, seen: ServerObservation
     lastError: null,
     createdAt: nowMs,
   };
-  const keepsDesired = known !== undefined && (known.desired === "deleted" || known.activeOperationId !== null);
-  tx.put("servers", {
+  // In a shared workspace the database says what is desired; the toolbox follows it.
+  const isShared = known?.shared !== undefined;
+  const keepsDesired = known !== undefined && (known.desired === "deleted" || known.activeOperationId !== null || isShared);
+  tx.putSynced("servers", {
     ...base,
+    ...(known?.shared === undefined ? {} : { shared: known.shared }),
     id: seen.serverId,
     toolboxId,
     spec: seen.spec,
@@ -93,7 +99,7 @@ function observeServer(tx: Writer, toolboxId: ToolboxId, seen: ServerObservation
 }
 
 function observeAbsence(tx: Writer, row: Server, nowMs: number): void {
-  if (row.desired === "deleted") return tx.delete("servers", row.id);
+  if (row.desired === "deleted") return forgetServer(tx, row);
   if (row.observed.state === "present") tx.patch("servers", row.id, { observed: { state: "gone", at: nowMs }, load: null });
 }
 
@@ -112,7 +118,7 @@ function settleServer(tx: Writer, server: Server, operation: Operation): void {
     return;
   }
   if (server.activeOperationId !== null && server.activeOperationId !== operation.id) return;
-  if (operation.kind === "delete" && operation.state === "succeeded") return tx.delete("servers", server.id);
+  if (operation.kind === "delete" && operation.state === "succeeded") return forgetServer(tx, server);
   const failed = operation.state === "succeeded" ? null : (operation.error ?? new AppError("CANCELLED").toShape());
   tx.patch("servers", server.id, {
     activeOperationId: null,
@@ -146,7 +152,8 @@ function endLostOperations(tx: Writer, toolboxId: ToolboxId, known: Operation[],
 
 function observeUsage(tx: Writer, usage: Extract<DtmaEvent, { type: "usage" }>["usage"]): void {
   const { connectionId, calls, errors, lastUsedAt } = usage;
-  tx.patch("connections", connectionId, { calls, errors, lastUsedAt });
+  const isShared = tx.get("connections", connectionId)?.shared !== undefined;
+  tx.patch("connections", connectionId, isShared ? { lastUsedAt } : { calls, errors, lastUsedAt });
 }
 
 function observeLoad(tx: Writer, toolboxId: ToolboxId, event: Extract<DtmaEvent, { type: "stats" }>, nowMs: number): void {

@@ -8,9 +8,11 @@ import type { Connections } from "./connections.ts";
 import type { Logger } from "./log.ts";
 import type { Servers } from "./servers.ts";
 import type { Store } from "./store/index.ts";
+import type { Sync } from "./sync/index.ts";
 import type { ThisComputer } from "./this-computer.ts";
 import type { Toolboxes } from "./toolboxes.ts";
 import { type FactsCell, watchState } from "./window-state.ts";
+import type { Workspace } from "./workspace.ts";
 
 /** What a host knows of the window that calls. */
 export type RouteContext = { host: Session["host"]; roles: Role[] };
@@ -25,20 +27,25 @@ export type RouteDeps = {
   servers: Servers;
   agents: Agents;
   connections: Connections;
+  sync: Sync;
+  workspace: Workspace;
 };
 
 export type Routes = ReturnType<typeof createRoutes>;
 
 /** The table contract method → module call. The role is checked before anything of the input is looked at. */
 export function createRoutes(deps: RouteDeps) {
-  const { session, store, facts, log, thisComputer, toolboxes, servers, agents, connections } = deps;
+  const { session, store, facts, log, thisComputer, toolboxes, servers, agents, connections, sync, workspace } = deps;
+
+  /** A window has the roles that its host and the shared database both give it. */
+  const rolesAt = (context: RouteContext) => context.roles.filter((role) => sync.roles().includes(role));
 
   const os = implement(contract)
     .$context<RouteContext>()
     .use(async ({ context, procedure, path, next, errors }) => {
       const { role } = procedure["~orpc"].meta as { role: Role };
       try {
-        if (!context.roles.includes(role)) throw new AppError("FORBIDDEN");
+        if (!rolesAt(context).includes(role)) throw new AppError("FORBIDDEN");
         return await next();
       } catch (error) {
         const failure = fromRouteError(error);
@@ -50,7 +57,7 @@ export function createRoutes(deps: RouteDeps) {
   const never = new AbortController().signal;
 
   return os.router({
-    session: { get: os.session.get.handler(({ context }) => ({ ...session, host: context.host, roles: context.roles })) },
+    session: { get: os.session.get.handler(({ context }) => ({ ...session, host: context.host, roles: rolesAt(context) })) },
     state: { watch: os.state.watch.handler(({ input, signal }) => watchState(store, facts, input.since, signal ?? never)) },
     toolboxes: {
       checkThisComputer: os.toolboxes.checkThisComputer.handler(async () => void (await thisComputer.check())),
@@ -93,6 +100,37 @@ export function createRoutes(deps: RouteDeps) {
       callTool: os.connections.callTool.handler(({ input, signal }) =>
         told(connections.callTool(input.id, { name: input.tool, arguments: input.arguments }, signal ?? never)),
       ),
+    },
+    workspace: {
+      test: os.workspace.test.handler(({ input }) => workspace.test(input.target, input.credential)),
+      connect: os.workspace.connect.handler(({ input }) =>
+        workspace.connect(input.target, input.credential, input.bringsLocalRows),
+      ),
+      beginSignIn: os.workspace.beginSignIn.handler(({ input }) => workspace.beginSignIn(input.target, input.provider)),
+      finishSignIn: os.workspace.finishSignIn.handler(({ input }) => workspace.finishSignIn(input.id, input.bringsLocalRows)),
+      cancelSignIn: os.workspace.cancelSignIn.handler(({ input }) => workspace.cancelSignIn(input.id)),
+      signIn: os.workspace.signIn.handler(({ input }) => workspace.signIn(input.credential)),
+      signOut: os.workspace.signOut.handler(({ input }) => sync.signOut(input)),
+      retryNow: os.workspace.retryNow.handler(() => sync.retryNow()),
+      planSchema: os.workspace.planSchema.handler(({ input }) => workspace.planSchema(input)),
+      applySchema: os.workspace.applySchema.handler(async ({ input: { versions, ...owner } }) => ({
+        applied: await workspace.applySchema(owner, versions),
+      })),
+      makeFirstAdmin: os.workspace.makeFirstAdmin.handler(({ input: { person, ...owner } }) =>
+        workspace.makeFirstAdmin(owner, person),
+      ),
+      addPerson: os.workspace.addPerson.handler(({ input }) => workspace.addPerson(input)),
+      setRole: os.workspace.setRole.handler(({ input }) => sync.setRole(input.personId, input.role, input.isGranted)),
+      update: os.workspace.update.handler(({ input }) => sync.setWorkspace(input)),
+      loads: os.workspace.loads.handler(({ input }) => sync.loads(input.toolboxId)),
+      audit: os.workspace.audit.handler(({ input }) => sync.audit(input.before, input.limit)),
+      discardChange: os.workspace.discardChange.handler(({ input: { id, ...options } }) => sync.queue.discard(id, options)),
+      retryChange: os.workspace.retryChange.handler(({ input }) => sync.queue.retry(input.id)),
+      editChange: os.workspace.editChange.handler(({ input }) => sync.queue.edit(input.id, input.members)),
+      resolveChange: os.workspace.resolveChange.handler(({ input }) => sync.queue.resolve(input.id, input.choice)),
+      moveChange: os.workspace.moveChange.handler(({ input }) => sync.queue.move(input.id, input.before)),
+      renewConnection: os.workspace.renewConnection.handler(({ input }) => connections.renew(input.id)),
+      authorizeToolbox: os.workspace.authorizeToolbox.handler(({ input }) => toolboxes.authorize(input.id, input.token)),
     },
   });
 }

@@ -7,9 +7,11 @@ import type { Connection } from "../../shared/model/agent.ts";
 import type { OperationId, ServerId, ToolboxId } from "../../shared/model/ids.ts";
 import type { OperationKind } from "../../shared/model/operation.ts";
 import type { Server } from "../../shared/model/server.ts";
+import { fromStoredState } from "../../shared/model/status.ts";
 import { toServerSpec } from "./catalogue.ts";
 import type { Links } from "./links.ts";
-import type { Store } from "./store/index.ts";
+import type { Store, Writer } from "./store/index.ts";
+import { serverChanged, serverCreated, serverDeleted } from "./sync/payloads.ts";
 import type { Vault } from "./vault/index.ts";
 
 /*
@@ -17,12 +19,15 @@ INVARIANTS
 - A server's row exists before its toolbox hears of it, so that no event arrives for an unknown server.
 - A deploy the toolbox did not accept leaves no row and no secret behind.
 - A server that was deleted while its toolbox was away is deleted there as soon as the link is back.
+- Without a link, what is wanted of a server goes to the shared database, whose toolbox asks for it; secrets do not, so a
+  server that needs some waits for a link.
 */
 
 export interface Servers {
-  deploy(input: z.output<typeof deployInput>): Promise<{ serverId: ServerId; operationId: OperationId }>;
+  /** The operation is null when the toolbox hears of it by way of the shared database. */
+  deploy(input: z.output<typeof deployInput>): Promise<{ serverId: ServerId; operationId: OperationId | null }>;
   redeploy(id: ServerId, secrets: Record<string, string>): Promise<OperationId>;
-  operate(id: ServerId, verb: "start" | "stop" | "restart"): Promise<OperationId>;
+  operate(id: ServerId, verb: "start" | "stop" | "restart"): Promise<OperationId | null>;
   /** null when the toolbox is away: the deletion waits for it. */
   remove(id: ServerId): Promise<OperationId | null>;
   cancel(id: OperationId): Promise<void>;
@@ -61,6 +66,8 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
         } as const;
         tx.put("activities", { ...activity, steps: [], toolboxId: server.toolboxId, serverId: server.id });
       }
+      if (desired === "deleted") tx.enqueue(serverDeleted(row));
+      else if (desired !== row.desired) tx.enqueue(serverChanged(row, { desired }));
       const isUnderWay = known === undefined || known.state === "running";
       tx.put("servers", { ...row, desired, ...(isUnderWay ? { activeOperationId: operationId, lastError: null } : {}) });
     });
@@ -74,6 +81,11 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
       if (value !== undefined) secretValues[name] = value;
     }
     return links.client(server.toolboxId).deploy(server.spec.name, { serverId: server.id, spec: server.spec, secretValues });
+  }
+
+  /** Whether the toolbox hears through the shared database what is wanted of its servers. */
+  function hearsFromDatabase(toolboxId: ToolboxId): boolean {
+    return store.get("toolboxes", toolboxId)?.shared?.canReport === true && !links.isUp(toolboxId);
   }
 
   async function keepSecrets(id: ServerId, secrets: Record<string, string>): Promise<void> {
@@ -97,7 +109,7 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
           await endOperation(server.toolboxId, activeOperationId);
         else if (code !== "NOT_FOUND") throw error;
         else {
-          store.write((tx) => tx.delete("servers", server.id));
+          store.write((tx) => forgetServer(tx, server));
           return null;
         }
       }
@@ -126,7 +138,8 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
     async deploy(input) {
       store.mustGet("toolboxes", input.toolboxId);
       const spec = toServerSpec(store.mustGet("templates", input.templateId), input);
-      links.client(input.toolboxId);
+      const isLater = hearsFromDatabase(input.toolboxId) && spec.secrets.length === 0;
+      if (!isLater) links.client(input.toolboxId);
       const server: Server = {
         id: randomUUID() as ServerId,
         toolboxId: input.toolboxId,
@@ -140,12 +153,19 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
         lastError: null,
         createdAt: Date.now(),
       };
-      store.write((tx) => tx.put("servers", server));
+      store.write((tx) => {
+        tx.put("servers", server);
+        tx.enqueue(serverCreated(server));
+      });
+      if (isLater) return { serverId: server.id, operationId: null };
       try {
         await keepSecrets(server.id, input.secrets);
         return { serverId: server.id, operationId: begin(server, await send(server), "deploy", "running") };
       } catch (error) {
-        store.write((tx) => tx.delete("servers", server.id));
+        store.write((tx) => {
+          tx.delete("servers", server.id);
+          tx.enqueue(serverDeleted(server, { force: true }));
+        });
         await forgetSecrets(server);
         throw error;
       }
@@ -157,6 +177,14 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
     },
     async operate(id, verb) {
       const server = store.mustGet("servers", id);
+      if (verb !== "restart" && hearsFromDatabase(server.toolboxId)) {
+        const desired = verb === "stop" ? "stopped" : "running";
+        store.write((tx) => {
+          tx.patch("servers", id, { desired });
+          tx.enqueue(serverChanged(server, { desired }));
+        });
+        return null;
+      }
       const operationId = await links.client(server.toolboxId).operate(server.spec.name, verb);
       return begin(server, operationId, verb, verb === "stop" ? "stopped" : "running");
     },
@@ -166,8 +194,12 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
       const isFailedDeploy = server.observed.state === "never" && server.activeOperationId === null;
       let operationId: OperationId | null = null;
       if (links.isUp(server.toolboxId)) operationId = await sendDeletion(server);
-      else if (isFailedDeploy) store.write((tx) => tx.delete("servers", id));
-      else store.write((tx) => tx.patch("servers", id, { desired: "deleted" }));
+      else
+        store.write((tx) => {
+          if (isFailedDeploy && server.shared === undefined) tx.delete("servers", id);
+          else tx.patch("servers", id, { desired: "deleted" });
+          tx.enqueue(serverDeleted(server));
+        });
       // Only now: a deletion the toolbox refused leaves everything as it was.
       for (const connection of connections) await revoke(connection);
       await forgetSecrets(server);
@@ -190,14 +222,23 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
       for (const server of store.list("servers", { toolbox_id: toolboxId })) {
         if (server.desired !== "deleted" || server.activeOperationId !== null) continue;
         if (server.observed.state === "present") await sendDeletion(server);
-        else store.write((tx) => tx.delete("servers", server.id));
+        else store.write((tx) => forgetServer(tx, server));
       }
     },
   };
 }
 
+/** The toolbox said itself that the server is gone, so the shared database need not wait to hear it. */
+export function forgetServer(tx: Writer, server: Server): void {
+  tx.delete("servers", server.id);
+  if (tx.sync.synced("servers", server.id) !== undefined) tx.enqueue(serverDeleted(server, { force: true }));
+}
+
 /** The error for a server that cannot take calls now; undefined when it can. */
 export function refusalOf(server: Server): AppError | undefined {
-  const isRunning = server.observed.state === "present" && server.observed.container.state === "running";
+  const isSeen = server.observed.state === "present" && server.observed.container.state === "running";
+  const isReported =
+    server.observed.state === "never" && server.shared !== undefined && fromStoredState(server.shared.status) === "running";
+  const isRunning = isSeen || isReported;
   return isRunning ? undefined : new AppError("SERVER_NOT_RUNNING", { message: `${server.spec.name} is not running.` });
 }

@@ -12,6 +12,7 @@ import type { Logger } from "./log.ts";
 import { probeDocker } from "./remote/docker-probe.ts";
 import type { Settings } from "./settings.ts";
 import type { Store } from "./store/index.ts";
+import { hashOf, toolboxChanged, toolboxCreated } from "./sync/payloads.ts";
 import type { Vault } from "./vault/index.ts";
 
 /*
@@ -106,8 +107,12 @@ export function createThisComputer(deps: ThisComputerDeps): ThisComputer {
   }
 
   async function makeToken(id: ToolboxId): Promise<string> {
-    const token = randomBytes(32).toString("base64url");
+    const token = newToken();
     await vault.set({ kind: "toolbox", id }, token);
+    store.write((tx) => {
+      const row = tx.get("toolboxes", id);
+      if (row !== undefined) tx.enqueue(toolboxChanged(row, { tokenHash: hashOf(token) }));
+    });
     return token;
   }
 
@@ -136,7 +141,13 @@ export function createThisComputer(deps: ThisComputerDeps): ThisComputer {
       if (docker.state !== "up")
         throw new AppError("DOCKER_UNAVAILABLE", docker.state === "down" ? { message: docker.reason } : {});
       const id = randomUUID() as ToolboxId;
-      store.write((tx) => tx.put("toolboxes", newRow(id)));
+      const created = newRow(id);
+      const token = newToken();
+      await vault.set({ kind: "toolbox", id }, token);
+      store.write((tx) => {
+        tx.put("toolboxes", created);
+        tx.enqueue(toolboxCreated(created, hashOf(token)));
+      });
       begin(id);
       links.open(id);
       return id;
@@ -162,6 +173,10 @@ export function createThisComputer(deps: ThisComputerDeps): ThisComputer {
       log.warn("dtma.servers-not-stopped", { error });
     }
   }
+}
+
+function newToken(): string {
+  return randomBytes(32).toString("base64url");
 }
 
 function newRow(id: ToolboxId): Toolbox {

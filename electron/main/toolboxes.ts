@@ -4,8 +4,9 @@ import type { ToolboxId } from "../../shared/model/ids.ts";
 import type { Toolbox } from "../../shared/model/toolbox.ts";
 import type { Links } from "./links.ts";
 import { createDtmaClient } from "./remote/dtma.ts";
-import { readFingerprint } from "./remote/http.ts";
+import { isLoopback, readFingerprint } from "./remote/http.ts";
 import type { Store } from "./store/index.ts";
+import { hashOf, toolboxChanged, toolboxCreated, toolboxDeleted } from "./sync/payloads.ts";
 import type { ThisComputer } from "./this-computer.ts";
 import type { Vault } from "./vault/index.ts";
 
@@ -20,6 +21,8 @@ export interface Toolboxes {
   add(input: { name: string; url: string; token: string; fingerprint: string | null }): Promise<ToolboxId>;
   update(id: ToolboxId, changes: Pick<Toolbox, "name" | "serversOnQuit">): void;
   reconnect(id: ToolboxId): void;
+  /** Links this computer to a toolbox of the shared database, after one authenticated call to it succeeded. */
+  authorize(id: ToolboxId, token: string): Promise<void>;
   /** Forgets the toolbox with its servers and their connections; containers stay as they are. */
   remove(id: ToolboxId): Promise<void>;
 }
@@ -52,25 +55,27 @@ export function createToolboxes({ store, vault, links, thisComputer }: Toolboxes
       const id = randomUUID() as ToolboxId;
       await vault.set({ kind: "toolbox", id }, token);
       try {
-        store.write((tx) =>
-          tx.put("toolboxes", {
-            id,
-            name,
-            kind: "host",
-            url: url.origin,
-            fingerprint: url.protocol === "https:" ? fingerprint : null,
-            serversOnQuit: "keep",
-            link: { state: "unknown" },
-            confirmedAt: null,
-            docker: info.docker,
-            dtmaVersion: info.version,
-            hostname: info.hostname,
-            platform: info.platform,
-            hardeningGaps: info.hardeningGaps,
-            load: null,
-            createdAt: Date.now(),
-          }),
-        );
+        const row: Toolbox = {
+          id,
+          name,
+          kind: "host",
+          url: url.origin,
+          fingerprint: url.protocol === "https:" ? fingerprint : null,
+          serversOnQuit: "keep",
+          link: { state: "unknown" },
+          confirmedAt: null,
+          docker: info.docker,
+          dtmaVersion: info.version,
+          hostname: info.hostname,
+          platform: info.platform,
+          hardeningGaps: info.hardeningGaps,
+          load: null,
+          createdAt: Date.now(),
+        };
+        store.write((tx) => {
+          tx.put("toolboxes", row);
+          tx.enqueue(toolboxCreated(row, hashOf(token)));
+        });
       } catch (error) {
         await vault.delete({ kind: "toolbox", id });
         throw error;
@@ -79,11 +84,29 @@ export function createToolboxes({ store, vault, links, thisComputer }: Toolboxes
       return id;
     },
     update(id, { name, serversOnQuit }) {
-      store.write((tx) => tx.put("toolboxes", { ...tx.mustGet("toolboxes", id), name, serversOnQuit }));
+      store.write((tx) => {
+        const before = tx.mustGet("toolboxes", id);
+        const row = { ...before, name, serversOnQuit };
+        tx.put("toolboxes", row);
+        if (name !== before.name) tx.enqueue(toolboxChanged(row, { name }));
+      });
     },
     reconnect(id) {
       store.mustGet("toolboxes", id);
       links.reconnectNow(id);
+    },
+    async authorize(id, token) {
+      const { name, url, fingerprint, shared } = store.mustGet("toolboxes", id);
+      if (url === null)
+        throw new AppError("TOOLBOX_UNREACHABLE", { message: `${name} has no address that this computer can use.` });
+      parseAddress(url);
+      const trial = createDtmaClient({ url, fingerprint, getToken: async () => token });
+      await trial.info().finally(() => trial.close());
+      await vault.set({ kind: "toolbox", id }, token);
+      if (shared?.canReport === false)
+        store.write((tx) => tx.enqueue(toolboxChanged(tx.mustGet("toolboxes", id), { tokenHash: hashOf(token) })));
+      await links.close(id);
+      links.open(id);
     },
     async remove(id) {
       const row = store.mustGet("toolboxes", id);
@@ -91,7 +114,10 @@ export function createToolboxes({ store, vault, links, thisComputer }: Toolboxes
       const connections = servers.flatMap((server) => store.list("connections", { server_id: server.id }));
       await links.close(id);
       if (row.kind === "this-computer") await thisComputer.remove();
-      store.write((tx) => tx.delete("toolboxes", id));
+      store.write((tx) => {
+        tx.delete("toolboxes", id);
+        tx.enqueue(toolboxDeleted(row));
+      });
       await vault.delete({ kind: "toolbox", id });
       for (const connection of connections) await vault.delete({ kind: "connection", id: connection.id });
       for (const server of servers) {
@@ -111,8 +137,4 @@ function parseAddress(address: string): URL {
     });
   }
   return url;
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(hostname);
 }

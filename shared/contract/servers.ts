@@ -7,6 +7,8 @@ import { route } from "./route.ts";
 
 const byId = z.object({ id: serverId });
 const accepted = z.object({ operationId: operationId });
+/** No operation when the toolbox is out of reach and hears of it by way of the shared database. */
+const intended = z.object({ operationId: operationId.nullable() });
 
 export const deployInput = z.object({
   toolboxId: toolboxId,
@@ -28,14 +30,14 @@ export const serversContract = {
   /** Creates the server's row and starts the deploy; progress arrives as an activity. */
   deploy: route("admin")
     .input(deployInput)
-    .output(accepted.extend({ serverId: serverId })),
+    .output(intended.extend({ serverId: serverId })),
   /** Deploys a server again as it is described, after a failure or when its container is gone. */
   redeploy: route("admin")
     .input(byId.extend({ secrets: secretValues.default({}) }))
     .output(accepted),
-  start: route("admin").input(byId).output(accepted),
-  stop: route("admin").input(byId).output(accepted),
-  restart: route("admin").input(byId).output(accepted),
+  start: route("admin").input(byId).output(intended),
+  stop: route("admin").input(byId).output(intended),
+  restart: route("admin").input(byId).output(intended),
   /** Removes the container, its volumes and its secrets, and revokes its connections. */
   delete: route("admin")
     .input(byId)

@@ -96,7 +96,7 @@ export const zones: readonly Zone[] = [
   {
     name: "main/sync",
     files: /^electron\/main\/sync\//,
-    may: ["shared", "node:", "zod", "main/store", "main/log", "@supabase/supabase-js", "pg"],
+    may: ["shared", "shared/contract", "node:", "zod", "main/store", "main/log", "@supabase/supabase-js", "pg"],
   },
   { name: "main/hosts/electron", files: /^electron\/main\/hosts\/electron\.ts$/, may: ["electron", "main/hosts"] },
   {

@@ -47,9 +47,9 @@ describe.skipIf(!parts.docker)("a control centre with this computer as its toolb
     centre.discard();
   });
 
-  const ended = (id: OperationId) =>
+  const ended = (id: OperationId | null) =>
     centre.window.until(`the end of operation ${id}`, ({ rows }) => {
-      const activity = rows.activities.get(id);
+      const activity = rows.activities.get(id ?? "");
       return activity !== undefined && activity.state !== "running" && activity;
     });
 
@@ -221,7 +221,7 @@ describe.skipIf(!parts.docker)("a control centre with this computer as its toolb
   it("cancels a deploy and undoes what was half done", async () => {
     const source = { type: "npm", package: "mcp-fetch-server", version: "1.1.2" } as const;
     const accepted = await centre.client.servers.deploy(deployment("any-npm-package", "cancelled", source));
-    await centre.client.operations.cancel({ id: accepted.operationId });
+    await centre.client.operations.cancel({ id: accepted.operationId as OperationId });
     expect(await ended(accepted.operationId)).toMatchObject({ state: "cancelled" });
     expect(containersOf("cancelled")).toEqual([]);
     await centre.client.servers.delete({ id: accepted.serverId });

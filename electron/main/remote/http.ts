@@ -112,3 +112,8 @@ function reasonOf(code: string): string {
       return code === "" ? "does not answer" : `does not answer (${code})`;
   }
 }
+
+/** Whether a host is this computer itself, where nothing has to be encrypted. */
+export function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(hostname);
+}

@@ -13,6 +13,8 @@ INVARIANTS
 export type SecretKey =
   | { kind: "toolbox"; id: string }
   | { kind: "connection"; id: string }
+  /** What proves the person to the shared database: a password, or the session that is renewed. */
+  | { kind: "account"; id: string }
   | { kind: "server-secret"; id: string; name: string };
 
 export interface Vault {
