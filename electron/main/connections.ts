@@ -20,8 +20,6 @@ INVARIANTS
 - Each connection has its own token, made here, kept in the vault, known to the toolbox by its hash only.
 - A change is made here first and marked pending; it is delivered at once when the toolbox answers, else when it is back.
 - A revocation is never lost: it is written in the transaction that removes the link, and removed when delivered.
-- What a toolbox is told about one connection is told in order, each time with the row of that moment: an older allow-list
-  never follows a newer one, and nothing follows a revocation.
 - A token that is gone from the vault (memory-only keychain) is replaced, never guessed. In a shared workspace another
   computer may have it, so there a person says when it is replaced.
 - Other people's connections are their own: no token of theirs is made here, and nothing of theirs is delivered from here.
@@ -52,18 +50,6 @@ export type ConnectionsDeps = { store: Store; vault: Vault; links: Links; sessio
 
 export function createConnections({ store, vault, links, sessions, log }: ConnectionsDeps): Connections {
   const serverOf = (connection: Connection) => store.mustGet("servers", connection.serverId);
-  /** The last thing that each connection's toolbox is being told. */
-  const tellings = new Map<string, Promise<void>>();
-
-  function inOrder(id: string, work: () => Promise<void>): Promise<void> {
-    const telling = (tellings.get(id) ?? Promise.resolve()).catch(() => {}).then(work);
-    tellings.set(id, telling);
-    const clear = () => {
-      if (tellings.get(id) === telling) tellings.delete(id);
-    };
-    telling.then(clear, clear);
-    return telling;
-  }
 
   /** Ways to toolboxes this computer has no link to, by address and certificate. */
   const ways = new Map<string, PinnedHttp>();
@@ -97,32 +83,28 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
     });
   }
 
-  /** Tells the toolbox what a connection may do. Throws when it does not take it; a connection that is gone is not told. */
-  const send = (id: ConnectionId): Promise<void> =>
-    inOrder(id, async () => {
-      const token = (await vault.get({ kind: "connection", id })) ?? (await issueToken(id));
-      const connection = store.get("connections", id);
-      if (connection === undefined) return vault.delete({ kind: "connection", id });
-      const { toolboxId, spec } = serverOf(connection);
-      const { allowedTools } = connection;
-      const entry: AccessEntry = { connectionId: id, server: spec.name, tokenHash: sha256(token), allowedTools };
-      await links.client(toolboxId).putAccess(entry);
-      store.write((tx) => {
-        const row = tx.get("connections", id);
-        const isStillThis = row !== undefined && JSON.stringify(row.allowedTools) === JSON.stringify(allowedTools);
-        if (isStillThis) tx.patch("connections", id, { delivery: "delivered" });
-      });
+  /** Tells the toolbox what a connection may do. Throws when it does not take it. */
+  async function send(connection: Connection): Promise<void> {
+    const { toolboxId, spec } = serverOf(connection);
+    const { id, allowedTools } = connection;
+    const token = await tokenOf(connection);
+    const entry: AccessEntry = { connectionId: id, server: spec.name, tokenHash: hashOf(token), allowedTools };
+    await links.client(toolboxId).putAccess(entry);
+    store.write((tx) => {
+      const row = tx.get("connections", id);
+      const isStillThis = row !== undefined && JSON.stringify(row.allowedTools) === JSON.stringify(allowedTools);
+      if (isStillThis) tx.patch("connections", id, { delivery: "delivered" });
     });
+  }
 
-  const sendRevocation = (connectionId: string, toolboxId: ToolboxId): Promise<void> =>
-    inOrder(connectionId, async () => {
-      try {
-        await links.client(toolboxId).deleteAccess(connectionId);
-      } catch (error) {
-        if (toAppError(error).code !== "NOT_FOUND") throw error;
-      }
-      store.write((tx) => tx.removeRevocation(connectionId));
-    });
+  async function sendRevocation(connectionId: string, toolboxId: ToolboxId): Promise<void> {
+    try {
+      await links.client(toolboxId).deleteAccess(connectionId);
+    } catch (error) {
+      if (toAppError(error).code !== "NOT_FOUND") throw error;
+    }
+    store.write((tx) => tx.removeRevocation(connectionId));
+  }
 
   /** Delivers now if the toolbox answers; what could not be delivered stays pending and is sent when the link is back. */
   async function tryDelivery(what: string, toolboxId: ToolboxId, work: () => Promise<void>): Promise<void> {
@@ -145,7 +127,7 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
     const refusal = refusalOf(server);
     if (refusal !== undefined) throw refusal;
     const isMissing = (await vault.get({ kind: "connection", id: connection.id })) === undefined;
-    if (isMissing || connection.delivery === "pending") await send(connection.id);
+    if (isMissing || connection.delivery === "pending") await send(connection);
     const token = await tokenOf(connection);
     return { endpoint: client.mcpEndpoint(server.spec.name), token };
   }
@@ -208,7 +190,7 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
         await vault.delete({ kind: "connection", id: connection.id });
         throw error;
       }
-      await tryDelivery("connect", toolboxId, () => send(connection.id));
+      await tryDelivery("connect", toolboxId, () => send(connection));
       return connection.id;
     },
     disconnect: (id) => revoke(store.mustGet("connections", id)),
@@ -220,7 +202,7 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
         tx.enqueue(connectionChanged(connection, titleOf(connection), { allowedTools }));
       });
       const toolboxId = store.get("servers", connection.serverId)?.toolboxId;
-      if (toolboxId !== undefined && isMine(connection)) await tryDelivery("allow-list", toolboxId, () => send(connection.id));
+      if (toolboxId !== undefined && isMine(connection)) await tryDelivery("allow-list", toolboxId, () => send(connection));
     },
     async renew(id) {
       const connection: Connection = { ...store.mustGet("connections", id), delivery: "pending" };
@@ -233,7 +215,7 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
       });
       await sessions.forget(id);
       const toolboxId = store.get("servers", connection.serverId)?.toolboxId;
-      if (toolboxId !== undefined) await tryDelivery("renewal", toolboxId, () => send(connection.id));
+      if (toolboxId !== undefined) await tryDelivery("renewal", toolboxId, () => send(connection));
     },
     async listTools(id, signal) {
       return sessions.listTools(id, await target(store.mustGet("connections", id)), signal);
