@@ -472,6 +472,31 @@ describe.skipIf(!parts.postgres)("access to the shared database", () => {
       expect(answer).toMatchObject({ ok: false, message: expect.stringContaining("permission denied") });
     });
 
+    if (isHttp) {
+      it("lets in who signs in by an admin's approval, or at once where the workspace is open", async () => {
+        const { supabase } = space as unknown as { supabase: Supabase };
+        const signIn = async (email: string) => {
+          const { userId, token } = await supabase.signUp(email, randomUUID());
+          const caller = httpCaller(supabase, { token, id: userId });
+          return { caller, who: await caller.call<{ name: string; roles: string[] }>("sync_whoami") };
+        };
+        const first = await signIn("first@example.org");
+        expect(first.who).toMatchObject({ name: "first", roles: [] });
+        await space.admin.call("add_person", { p_person: { name: "The first", email: "first@example.org" } });
+        expect(await first.caller.call("sync_whoami")).toMatchObject({ name: "The first", roles: ["user"] });
+        await space.admin.call("set_workspace", { p_settings: { joinPolicy: "open" } });
+        expect((await signIn("second@example.org")).who).toMatchObject({ roles: ["user"] });
+        await space.admin.call("set_workspace", { p_settings: { joinPolicy: "approval" } });
+        expect((await signIn("third@example.org")).who).toMatchObject({ roles: [] });
+        const { entries } = await space.admin.call<{ entries: object[] }>("sync_audit", { p_limit: 1_000 });
+        expect(entries).toEqual(
+          expect.arrayContaining([
+            expect.objectContaining({ entity: "workspace", changes: { join_policy: ["approval", "open"] } }),
+          ]),
+        );
+      });
+    }
+
     it(`keeps what ${transportName} told of the audit log as it was`, async () => {
       const { rows } = await space.owner.query("select count(*)::int as count from audit_log");
       expect(rows[0].count).toBeGreaterThan(20);

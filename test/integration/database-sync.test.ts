@@ -8,6 +8,7 @@ import {
   definitionOf,
   furnish,
   mutation,
+  type Page,
   type PlainCaller,
   plainWorkspace,
   pull,
@@ -167,6 +168,53 @@ describe.skipIf(!parts.postgres)("the shared database", () => {
       expect(late.heldBack).toBe(false);
     });
 
+    it("misses nothing of what several sessions push at the same time, in transactions of any length", async () => {
+      const copy = new Map<string, Change["row"]>();
+      let cursor: object | null = null;
+      const pullOnce = async () => {
+        const page: Page = await pull(space.admin, cursor, 50);
+        cursor = page.cursor;
+        for (const { entity, id, row } of page.changes) {
+          if (row === null) copy.delete(`${entity} ${id}`);
+          else copy.set(`${entity} ${id}`, row);
+        }
+        return page;
+      };
+      await pullOnce();
+      const database = space.owner.database ?? "";
+      const write = async (who: PlainCaller, seed: number) => {
+        const client = await postgres.connect(database, who.login);
+        const made: string[] = [];
+        for (let round = 0; round < 12; round += 1) {
+          const batch = Array.from({ length: 1 + ((seed * 7 + round * 3) % 9) }, () =>
+            mutation("agent.put", randomUUID(), { name: "New" }),
+          );
+          made.push(...batch.map(({ entityId }) => entityId));
+          const removed = round % 3 === 2 ? made.splice(0, 2).map((id) => mutation("agent.delete", id)) : [];
+          await client.query("begin");
+          await client.query("select public.sync_push($1)", [JSON.stringify([...batch, ...removed])]);
+          await client.query("select pg_sleep($1)", [((seed + round) % 4) / 200]);
+          await client.query("commit");
+        }
+        await client.end();
+      };
+      let isWriting = true;
+      const writers = Promise.all([space.user, space.other, space.admin, space.user].map(write)).finally(() => {
+        isWriting = false;
+      });
+      let pulls = 0;
+      while (isWriting) {
+        await pullOnce();
+        pulls += 1;
+      }
+      await writers;
+      await expect.poll(async () => (await pullOnce()).heldBack).toBe(false);
+      const whole = new Map((await pull(space.admin)).changes.map(({ entity, id, row }) => [`${entity} ${id}`, row]));
+      expect(whole.size).toBeGreaterThan(100);
+      expect(pulls).toBeGreaterThan(3);
+      expect([...copy].sort()).toEqual([...whole].sort());
+    });
+
     it("starts from nothing when the role changes, or the database was restored", async () => {
       const { cursor } = await pull(space.user);
       await space.admin.call("set_role", { p_person: space.user.id, p_role: "admin", p_granted: true });
@@ -231,6 +279,29 @@ describe.skipIf(!parts.postgres)("the shared database", () => {
       await second.query("commit");
       await second.end();
       expect(await waiting).toMatchObject([{ status: "duplicate", revision: 1 }]);
+    });
+
+    it("fails as a whole in a deadlock, remembers nothing of it, and can be sent again", async () => {
+      const second = randomUUID();
+      await pushAll(space.user, [mutation("agent.put", second, { name: "Second" })]);
+      const database = space.owner.database ?? "";
+      const [one, two] = await Promise.all([
+        postgres.connect(database, space.user.login),
+        postgres.connect(database, space.user.login),
+      ]);
+      const rename = (id: string, name: string) => [JSON.stringify([mutation("agent.put", id, { name }, 1)])];
+      const text = "select public.sync_push($1) as value";
+      await one.query("begin");
+      await two.query("begin");
+      await one.query(text, rename(ids.agent, "One"));
+      await two.query(text, rename(second, "Two"));
+      const crossing = rename(second, "One");
+      const attempts = await Promise.allSettled([one.query(text, crossing), two.query(text, rename(ids.agent, "Two"))]);
+      const failures = attempts.filter(({ status }) => status === "rejected") as PromiseRejectedResult[];
+      expect(failures.map(({ reason }) => reason.code)).toEqual(["40P01"]);
+      await Promise.allSettled([one.query("rollback"), two.query("rollback")]);
+      expect((await space.user.client.query(text, crossing)).rows[0].value.results).toMatchObject([{ status: "applied" }]);
+      await Promise.all([one.end(), two.end()]);
     });
 
     it("refuses another change under an id that was used, and tells nobody of other people's", async () => {

@@ -49,9 +49,15 @@ begin
   if exists (select from pg_publication where pubname = 'supabase_realtime' and not puballtables) and not exists (
       select from pg_publication_tables
       where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'sync_nudges') then
-    alter publication supabase_realtime add table public.sync_nudges;
+    begin
+      alter publication supabase_realtime add table public.sync_nudges;
+    exception when insufficient_privilege then
+      raise notice 'Realtime will not announce changes: its publication belongs to somebody else.';
+    end;
   end if;
-  update dtma.workspace set announces_to_realtime = exists (select from pg_publication where pubname = 'supabase_realtime');
+  update dtma.workspace set announces_to_realtime = exists (
+    select from pg_publication_tables
+    where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'sync_nudges');
 end
 $$;
 
@@ -288,6 +294,8 @@ $$;
 
 create or replace trigger audit after insert or delete or update of name, email, login_role on public.people
   for each row execute function dtma.audit('person', 'id', 'name', 'email', 'login_role');
+create or replace trigger audit after update on dtma.workspace
+  for each row execute function dtma.audit('workspace', 'id', 'name', 'join_policy');
 create or replace trigger audit after insert or update or delete on public.user_roles
   for each row execute function dtma.audit('role', 'user_id', 'role_id');
 create or replace trigger audit after insert or delete or update of name, description, kind, url, certificate_fingerprint,
