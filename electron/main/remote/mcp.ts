@@ -14,6 +14,9 @@ import type { DtmaClient } from "./dtma.ts";
 /*
 INVARIANTS
 - A session belongs to one connection and its token; a changed token or address makes a new session.
+- A connection has at most one session that takes calls: it is in the table before it is opened, so that calls which come
+  at the same time share it. One that is taken out of the table ends with its last call.
+- A session is idle only while no call is under way in it.
 - A call that may have reached the server is never sent twice. Only a session the toolbox does not know any more
   (404, which is answered before anything reaches a server) is replaced and the call sent again.
 */
@@ -33,69 +36,126 @@ export interface McpSessions {
   close(): Promise<void>;
 }
 
-type Session = { client: Client; transport: StreamableHTTPClientTransport; identity: string; idle: NodeJS.Timeout };
+type Session = {
+  identity: string;
+  client: Client;
+  transport: StreamableHTTPClientTransport;
+  /** Rejects with what kept it from being opened. */
+  opened: Promise<void>;
+  calls: number;
+  idle: NodeJS.Timeout | undefined;
+  ended: Promise<void> | undefined;
+};
 
 /** The start of a server process counts into this. */
 const connectTimeoutMs = 30_000;
 /** A tool may work for long, as long as it reports progress; without progress it ends here. */
 const callTimeoutMs = 120_000;
 const callTotalMs = 3_600_000;
-const idleMs = 120_000;
+const defaultIdleMs = 120_000;
+/** A toolbox that is silent must not keep anybody waiting who only takes leave of it. */
+const defaultGoodbyeMs = 5_000;
+
+export type McpSessionsOptions = { idleMs?: number; goodbyeMs?: number };
 
 /** Keeps one MCP session open per connection while it is in use, and ends it when it was idle for two minutes. */
-export function createMcpSessions(clientInfo: { name: string; version: string }): McpSessions {
-  const sessions = new Map<string, Promise<Session>>();
+export function createMcpSessions(
+  clientInfo: { name: string; version: string },
+  { idleMs = defaultIdleMs, goodbyeMs = defaultGoodbyeMs }: McpSessionsOptions = {},
+): McpSessions {
+  /** By connection: the session that takes its calls. */
+  const sessions = new Map<string, Session>();
+  /** Every session that has not ended, also those that take no more calls. */
+  const living = new Set<Session>();
 
-  async function open(connectionId: string, target: McpTarget, identity: string): Promise<Session> {
+  function open(connectionId: string, target: McpTarget, identity: string): Session {
     const transport = new StreamableHTTPClientTransport(target.endpoint.url, {
       fetch: target.endpoint.fetch as never,
       requestInit: { headers: { authorization: `Bearer ${target.token}` } },
     });
     const client = new Client(clientInfo);
-    await client.connect(transport, { timeout: connectTimeoutMs });
-    const session: Session = { client, transport, identity, idle: setTimeout(() => void forget(connectionId), idleMs) };
-    session.idle.unref();
-    client.onclose = () => {
-      if (sessions.get(connectionId) !== undefined) sessions.delete(connectionId);
-    };
+    const opened = client.connect(transport, { timeout: connectTimeoutMs });
+    const session: Session = { identity, client, transport, opened, calls: 0, idle: undefined, ended: undefined };
+    sessions.set(connectionId, session);
+    living.add(session);
+    opened.catch(() => retire(connectionId, session));
+    client.onclose = () => retire(connectionId, session);
     return session;
   }
 
-  async function sessionFor(connectionId: string, target: McpTarget): Promise<Session> {
+  function sessionFor(connectionId: string, target: McpTarget): Session {
     const identity = `${target.endpoint.url.href} ${target.token}`;
-    const known = await sessions.get(connectionId)?.catch(() => undefined);
-    if (known?.identity === identity) {
-      known.idle.refresh();
-      return known;
-    }
-    await forget(connectionId);
-    const opening = open(connectionId, target, identity);
-    sessions.set(connectionId, opening);
-    try {
-      return await opening;
-    } catch (error) {
-      if (sessions.get(connectionId) === opening) sessions.delete(connectionId);
-      throw error;
-    }
+    const known = sessions.get(connectionId);
+    if (known?.identity === identity) return known;
+    if (known !== undefined) retire(connectionId, known);
+    return open(connectionId, target, identity);
+  }
+
+  /** Takes no more calls; ends now, or with its last call. */
+  function retire(connectionId: string, session: Session): void {
+    if (sessions.get(connectionId) === session) sessions.delete(connectionId);
+    if (session.calls === 0) void end(session);
+  }
+
+  function end(session: Session): Promise<void> {
+    session.ended ??= (async () => {
+      clearTimeout(session.idle);
+      const goodbye = session.transport.terminateSession().catch(() => undefined);
+      let timer: NodeJS.Timeout | undefined;
+      const enough = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, goodbyeMs);
+      });
+      await Promise.race([goodbye, enough]);
+      clearTimeout(timer);
+      await session.client.close().catch(() => undefined);
+      living.delete(session);
+    })();
+    return session.ended;
   }
 
   async function forget(connectionId: string): Promise<void> {
-    const pending = sessions.get(connectionId);
+    const session = sessions.get(connectionId);
     sessions.delete(connectionId);
-    const session = await pending?.catch(() => undefined);
-    if (session === undefined) return;
-    clearTimeout(session.idle);
-    await session.transport.terminateSession().catch(() => undefined);
-    await session.client.close().catch(() => undefined);
+    if (session !== undefined) await end(session);
   }
 
-  async function withSession<T>(connectionId: string, target: McpTarget, work: (client: Client) => Promise<T>): Promise<T> {
+  /** Runs `work` in the session, which is not idle meanwhile. A failure that is not the server's own word retires it. */
+  async function inSession<T>(
+    connectionId: string,
+    session: Session,
+    signal: AbortSignal | undefined,
+    work: (client: Client) => Promise<T>,
+  ): Promise<T> {
+    session.calls += 1;
+    clearTimeout(session.idle);
+    try {
+      await untilAborted(session.opened, signal);
+      return await work(session.client);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) retire(connectionId, session);
+      throw signal?.aborted === true ? new AppError("CANCELLED", { cause: error }) : error;
+    } finally {
+      session.calls -= 1;
+      if (session.calls === 0) {
+        if (sessions.get(connectionId) === session) {
+          session.idle = setTimeout(() => retire(connectionId, session), idleMs);
+          session.idle.unref();
+        } else void end(session);
+      }
+    }
+  }
+
+  async function withSession<T>(
+    connectionId: string,
+    target: McpTarget,
+    signal: AbortSignal | undefined,
+    work: (client: Client) => Promise<T>,
+  ): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await work((await sessionFor(connectionId, target)).client);
+        return await inSession(connectionId, sessionFor(connectionId, target), signal, work);
       } catch (error) {
         const isUnknownSession = error instanceof SdkHttpError && error.status === 404;
-        if (!(error instanceof ProtocolError)) await forget(connectionId);
         if (!isUnknownSession || attempt > 1) throw fromMcpError(error);
       }
     }
@@ -103,7 +163,7 @@ export function createMcpSessions(clientInfo: { name: string; version: string })
 
   return {
     listTools: (connectionId, target, signal) =>
-      withSession(connectionId, target, async (client) => {
+      withSession(connectionId, target, signal, async (client) => {
         const { tools } = await client.listTools(undefined, {
           cacheMode: "bypass",
           ...(signal === undefined ? {} : { signal }),
@@ -111,7 +171,7 @@ export function createMcpSessions(clientInfo: { name: string; version: string })
         return tools.map((each) => tool.parse(each));
       }),
     callTool: (connectionId, target, call, { signal, onProgress }) =>
-      withSession(connectionId, target, async (client) => {
+      withSession(connectionId, target, signal, async (client) => {
         const startedAt = performance.now();
         const result = await client.callTool(call, {
           signal,
@@ -130,8 +190,25 @@ export function createMcpSessions(clientInfo: { name: string; version: string })
         };
       }),
     forget,
-    close: async () => void (await Promise.all([...sessions.keys()].map(forget))),
+    async close() {
+      sessions.clear();
+      await Promise.all([...living].map(end));
+    },
   };
+}
+
+/** Stops waiting when the signal fires; what is waited for goes on. */
+async function untilAborted(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return promise;
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
 }
 
 /** Translates what the MCP client throws, once. The endpoint's own words stay readable in the message. */
@@ -143,7 +220,7 @@ function fromMcpError(error: unknown): AppError {
     if (error.status === 404)
       return new AppError("NOT_FOUND", { message: "The toolbox does not know this server.", cause: error });
     if (error.status === 409) return new AppError("SERVER_NOT_RUNNING", { cause: error });
-    if (error.status === 503) return new AppError("LIMIT_REACHED", { cause: error });
+    if (error.status === 503 || error.status === 429) return new AppError("LIMIT_REACHED", { cause: error });
     return new AppError("TOOLBOX_INCOMPATIBLE", {
       message: `The MCP endpoint answered with status ${error.status}.`,
       cause: error,
