@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { errorShape } from "./errors.ts";
-import { connectionId, serverId, timestampMs } from "./model/ids.ts";
+import { connectionId, serverId, timestampMs, toolboxId } from "./model/ids.ts";
 import { operation } from "./model/operation.ts";
 import { secretValues, serverName, serverSpec } from "./model/spec.ts";
 import { tool } from "./model/tool.ts";
@@ -21,6 +21,8 @@ every route but `GET /health`.
   GET    /v1/access                       → AccessEntry[]
   PUT    /v1/access/{connectionId}        AccessEntry → 204
   DELETE /v1/access/{connectionId}        → 204
+  GET    /v1/reporting                    → ReportingState
+  PUT    /v1/reporting                    ReportingTarget or null → 204            (null ends the reports)
   POST   /v1/shutdown                     ShutdownRequest → 202, then the process drains and ends
   GET    /events[?stats=1]                → text/event-stream of DtmaEvent (`event:` = type, `data:` = the event)
   *      /mcp/servers/{name}/mcp          MCP Streamable HTTP, with a connection's token or the toolbox's own
@@ -32,7 +34,7 @@ INVARIANTS
 - Receivers ignore members they do not know; senders never remove one within a version.
 */
 
-export const dtmaProtocolVersion = 1;
+export const dtmaProtocolVersion = 2;
 
 /** The DTMA sends an event at least this often, so a silent stream is a dead one. */
 export const heartbeatIntervalMs = 5_000;
@@ -42,6 +44,14 @@ export const dockerCondition = z.discriminatedUnion("state", [
   z.object({ state: z.literal("down"), since: timestampMs, reason: z.string() }),
 ]);
 export type DockerCondition = z.infer<typeof dockerCondition>;
+
+/** How the reports to the shared database go. Times are the toolbox's clock. */
+export const reportingCondition = z.object({
+  lastSuccessAt: timestampMs.nullable(),
+  /** null since the last report that was accepted. */
+  failure: z.object({ since: timestampMs, lastAt: timestampMs, error: errorShape }).nullable(),
+});
+export type ReportingCondition = z.infer<typeof reportingCondition>;
 
 export const dtmaInfo = z.object({
   protocol: z.int(),
@@ -55,6 +65,8 @@ export const dtmaInfo = z.object({
   memoryBytes: z.int(),
   /** What of the hardening this host cannot give, as sentences; empty when all of it holds. */
   hardeningGaps: z.array(z.string()),
+  /** Absent while no shared database is set. */
+  reporting: reportingCondition.optional(),
 });
 export type DtmaInfo = z.infer<typeof dtmaInfo>;
 
@@ -132,7 +144,10 @@ export const accessEntry = z.object({
 });
 export type AccessEntry = z.infer<typeof accessEntry>;
 
-/** What a connection did since the DTMA started: counts and times, never arguments or results. */
+/**
+ * What a connection did: counts and times, never arguments or results. In events the counts go on over restarts of the
+ * DTMA; up to ten seconds of them are lost when it is killed.
+ */
 export const connectionUsage = z.object({
   connectionId: connectionId,
   calls: z.int().nonnegative(),
@@ -140,6 +155,46 @@ export const connectionUsage = z.object({
   lastUsedAt: timestampMs,
 });
 export type ConnectionUsage = z.infer<typeof connectionUsage>;
+
+const postgresReporting = z.object({
+  kind: z.literal("postgres"),
+  host: z.string().trim().min(1).max(253),
+  port: z.int().min(1).max(65_535).default(5_432),
+  database: z.string().min(1).max(63),
+  /** A login role that is a member of `dtma_toolbox` and of nothing else. */
+  user: z.string().min(1).max(63),
+  /** `off` is for loopback only; `encrypt` takes any certificate; `verify` checks name and issuer. */
+  tls: z.enum(["off", "encrypt", "verify"]).default("verify"),
+  /** PEM of an own certificate authority; null takes the system's. */
+  ca: z.string().max(65_536).nullable().default(null),
+  toolboxId: toolboxId,
+});
+const supabaseReporting = z.object({
+  kind: z.literal("supabase"),
+  /** Plain HTTP is for loopback only. */
+  url: z.url({ protocol: /^https?$/ }),
+  /** The publishable (anon) key, which is no secret. */
+  publishableKey: z.string().regex(/^[\x21-\x7e]{1,4096}$/, "Use the key as the project shows it."),
+  ca: postgresReporting.shape.ca,
+  toolboxId: toolboxId,
+});
+/** The toolbox's own token towards the shared database, which keeps its SHA-256 (`toolbox.put` with `tokenHash`). */
+const reportingToken = z.string().regex(/^[\x21-\x7e]{16,256}$/, "Use 16 to 256 printable ASCII characters without spaces.");
+
+/** Where a toolbox reports to, and with what. Only ever on the way in. */
+export const reportingTarget = z.discriminatedUnion("kind", [
+  supabaseReporting.extend({ token: reportingToken }),
+  postgresReporting.extend({ token: reportingToken, password: z.string().min(1).max(1_024) }),
+]);
+export type ReportingTarget = z.infer<typeof reportingTarget>;
+export type ReportingTargetInput = z.input<typeof reportingTarget>;
+
+export const reportingState = z.object({
+  /** Without token and password. */
+  target: z.discriminatedUnion("kind", [supabaseReporting, postgresReporting]).nullable(),
+  condition: reportingCondition.nullable(),
+});
+export type ReportingState = z.infer<typeof reportingState>;
 
 export const dtmaEvent = z.discriminatedUnion("type", [
   /** First event of every stream: all there is. What is not in it does not exist on the toolbox. */

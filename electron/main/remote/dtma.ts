@@ -15,6 +15,9 @@ import {
   logLine,
   mcpEndpointPath,
   operationAccepted,
+  type ReportingState,
+  type ReportingTargetInput,
+  reportingState,
   type ShutdownRequest,
 } from "../../../shared/dtma-protocol.ts";
 import { AppError, errorShape } from "../../../shared/errors.ts";
@@ -35,6 +38,9 @@ export interface DtmaClient {
   access(): Promise<AccessEntry[]>;
   putAccess(entry: AccessEntry): Promise<void>;
   deleteAccess(connectionId: string): Promise<void>;
+  reporting(): Promise<ReportingState>;
+  /** From now on the toolbox reports there; null ends its reports. The DTMA keeps token and password and never shows them. */
+  setReporting(target: ReportingTargetInput | null): Promise<void>;
   /** Asks the DTMA to end itself. */
   shutdown(request: ShutdownRequest): Promise<void>;
   /** Address of a server's MCP endpoint, and a fetch that reaches it under the pinned certificate. */
@@ -139,6 +145,8 @@ export function createDtmaClient(options: DtmaClientOptions): DtmaClient {
     access: () => ask(z.array(accessEntry), "GET", "/v1/access"),
     putAccess: async (entry) => void (await send("PUT", `/v1/access/${entry.connectionId}`, { body: entry })),
     deleteAccess: async (connectionId) => void (await send("DELETE", `/v1/access/${connectionId}`)),
+    reporting: () => ask(reportingState, "GET", "/v1/reporting"),
+    setReporting: async (target) => void (await send("PUT", "/v1/reporting", { body: target })),
     shutdown: async (request) => void (await send("POST", "/v1/shutdown", { body: request })),
     mcpEndpoint: (name) => ({ url: new URL(mcpEndpointPath(name), base), fetch: http.fetch }),
     close: () => http.close(),
