@@ -55,7 +55,10 @@ describe.skipIf(!parts.docker || parts.chromium === undefined)("the pictures of 
       .waitFor();
   }
 
-  const running = () => main().getByText(/^Ready with \d+ tools/).waitFor({ timeout: 180_000 });
+  const running = () =>
+    main()
+      .getByText(/^Ready with \d+ tools/)
+      .waitFor({ timeout: 180_000 });
 
   beforeAll(async () => {
     mkdirSync(folder, { recursive: true });
