@@ -44,6 +44,8 @@ export interface Engine {
 }
 
 const livenessIntervalMs = 10_000;
+/** After a pull that brought something, perhaps a toolbox nobody has asked about yet. */
+const livenessSoonMs = 1_000;
 const pollIntervalMs = { withNudges: 60_000, without: 3_000 };
 const heldBackDelayMs = 100;
 const toolBatch = 200;
@@ -164,7 +166,9 @@ export function createEngine(deps: EngineDeps): Engine {
       let heldBack = false;
       if (isHere() && (isPullWanted || pollAt <= now())) {
         isPullWanted = false;
-        heldBack = await pullAll(open, isHere);
+        const pulled = await pullAll(open, isHere);
+        ({ heldBack } = pulled);
+        if (pulled.changes > 0) livenessAt = Math.min(livenessAt, now() + livenessSoonMs);
         pollAt = now() + (open.hasNudges() ? pollIntervalMs.withNudges : pollIntervalMs.without);
       }
       await deps.doChores();
@@ -192,7 +196,7 @@ export function createEngine(deps: EngineDeps): Engine {
     if (who.roles.length === 0) throw new AppError("NOT_A_MEMBER");
   }
 
-  async function pullAll(open: SharedDatabase, isHere: () => boolean): Promise<boolean> {
+  async function pullAll(open: SharedDatabase, isHere: () => boolean): Promise<{ heldBack: boolean; changes: number }> {
     const startedAt = now();
     const toolboxes = new Set<string>();
     let changes = 0;
@@ -208,7 +212,7 @@ export function createEngine(deps: EngineDeps): Engine {
           await fetchTools(open, isHere);
         }
         deps.onState(state);
-        return page.heldBack;
+        return { heldBack: page.heldBack, changes };
       }
       // Lets windows and links have their turn between two pages.
       await new Promise((resolve) => setImmediate(resolve));

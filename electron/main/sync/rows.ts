@@ -28,51 +28,61 @@ export function entityNameOf(entity: SyncEntity): SharedEntityName {
 }
 
 /**
- * Writes the row of an entity anew: what the database has of it, with the queued changes on top. Without a row of the
- * database, and with a queued deletion, what is here stays as it is.
+ * Writes the row of an entity anew: what the database has of it, with the queued changes on top. A row the database has
+ * not shown yet keeps what is here, with the queued changes on top; one that a queued change deletes stays deleted.
  */
 export function project(tx: Writer, entity: SharedEntityName, id: string): void {
-  const row = tx.sync.synced(entity, id)?.row;
-  if (row == null) return;
   const pending = tx.sync.entriesOf(entity, id);
   const isDeleted = pending.some(({ change }) => change.kind.endsWith(".delete") && change.condition.state !== "parked");
   if (isDeleted && entity !== "servers") return;
   const puts = pending.filter(({ change }) => change.kind.endsWith(".put"));
+  const shown = tx.sync.synced(entity, id)?.row ?? undefined;
+  const row = shown === undefined ? tx.get(entity, id) : toRow(tx, entity, id, shown);
+  if (row === undefined) return;
+  const next = laidOver(row, puts, entity);
+  tx.putSynced(entity, (isDeleted ? { ...next, desired: "deleted" } : next) as never);
+}
+
+/** The database's row as it is here. */
+function toRow(tx: Writer, entity: SharedEntityName, id: string, shown: object): Entities[SharedEntityName] {
   switch (entity) {
     case "people":
-      return tx.putSynced("people", row as Entities["people"]);
+      return shown as Entities["people"];
     case "templates":
-      return tx.putSynced(
-        "templates",
-        laidOver((row as unknown as TemplateRow).definition, puts, ({ definition }) => definition ?? {}),
-      );
+      return (shown as TemplateRow).definition;
     case "agents":
-      return tx.putSynced("agents", laidOver(toAgent(row as unknown as AgentRow), puts, pick("name", "description")));
-    case "toolboxes": {
-      const known = tx.get("toolboxes", id);
-      return tx.putSynced("toolboxes", laidOver(toToolbox(row as unknown as ToolboxRow, known), puts, pick("name")));
-    }
+      return toAgent(shown as AgentRow);
+    case "toolboxes":
+      return toToolbox(shown as ToolboxRow, tx.get("toolboxes", id));
     case "servers": {
-      const seen = row as unknown as ServerRow;
-      if (!tx.hasRow("toolboxes", seen.toolboxId)) tx.putSynced("toolboxes", toolboxByName(seen));
-      const server = toServer(seen, tx.get("servers", id));
-      const shown = laidOver(server, puts, pick("spec", "desired", "templateId"));
-      return tx.putSynced("servers", isDeleted ? { ...shown, desired: "deleted" } : shown);
+      const row = shown as ServerRow;
+      if (!tx.hasRow("toolboxes", row.toolboxId)) tx.putSynced("toolboxes", toolboxByName(row));
+      return toServer(row, tx.get("servers", id));
     }
-    case "connections": {
-      const known = tx.get("connections", id);
-      const shown = laidOver(toConnection(row as unknown as ConnectionRow, known), puts, pick("allowedTools"));
-      return tx.putSynced("connections", shown);
-    }
+    case "connections":
+      return toConnection(shown as ConnectionRow, tx.get("connections", id));
   }
 }
 
-function laidOver<Row extends object>(row: Row, puts: OutboxEntry[], members: (payload: Payload) => object): Row {
-  return Object.assign({}, row, ...puts.map(({ payload }) => members(payload)));
+/** Members that are the same in a payload and in a row here. */
+const shownMembers: Record<SharedEntityName, readonly string[]> = {
+  people: [],
+  templates: [],
+  agents: ["name", "description"],
+  toolboxes: ["name"],
+  servers: ["spec", "desired", "templateId"],
+  connections: ["allowedTools"],
+};
+
+function laidOver(row: object, puts: OutboxEntry[], entity: SharedEntityName): object {
+  const layers = puts.map(({ payload }) =>
+    entity === "templates" ? (payload.definition ?? {}) : picked(payload, shownMembers[entity]),
+  );
+  return Object.assign({}, row, ...layers);
 }
 
-function pick(...names: string[]): (payload: Payload) => object {
-  return (payload) => Object.fromEntries(names.filter((name) => name in payload).map((name) => [name, payload[name]]));
+function picked(payload: Payload, names: readonly string[]): object {
+  return Object.fromEntries(names.filter((name) => name in payload).map((name) => [name, payload[name]]));
 }
 
 function toAgent(row: AgentRow): Entities["agents"] {
