@@ -2,13 +2,15 @@
 Reading: who am I, what changed, what a server can do, who answers.
 
 INVARIANTS
-- Rows are built here and nowhere else, with what the reader may see and no more.
+- Rows are built here and nowhere else, with what the reader may see and no more. They are json, which is text and
+  cheap to put together, not jsonb.
 - sync_pull reads one snapshot: it is stable, and shows entries whose xid is older than that snapshot's xmin.
 - Cost follows the number of entries after the cursor that concern the reader, not the size of the tables.
 */
 
+-- Stable and not immutable, because extract is: only so it is inlined, and not called three times for every row.
 create or replace function dtma.ms(p_at timestamptz) returns bigint
-language sql immutable
+language sql stable
 return floor(extract(epoch from p_at) * 1000)::bigint;
 
 create or replace function dtma.roles_of(p_person uuid) returns jsonb
@@ -17,54 +19,54 @@ language sql stable set search_path = '' as $$
   from public.user_roles ur join public.roles r on r.id = ur.role_id where ur.user_id = p_person
 $$;
 
-create or replace function dtma.person_json(p public.people) returns jsonb
+create or replace function dtma.person_json(p public.people) returns json
 language sql stable set search_path = '' as $$
-  select jsonb_build_object('id', p.id, 'name', p.name, 'email', p.email, 'loginRole', p.login_role,
+  select json_build_object('id', p.id, 'name', p.name, 'email', p.email, 'loginRole', p.login_role,
     'roles', dtma.roles_of(p.id), 'createdAt', dtma.ms(p.created_at))
 $$;
 
-create or replace function dtma.toolbox_json(t public.account_tool_environments) returns jsonb
+create or replace function dtma.toolbox_json(t public.account_tool_environments) returns json
 language sql stable
-return jsonb_build_object('id', (t).id, 'name', (t).name, 'kind', (t).kind, 'description', (t).description,
+return json_build_object('id', (t).id, 'name', (t).name, 'kind', (t).kind, 'description', (t).description,
   'url', (t).url, 'fingerprint', (t).certificate_fingerprint, 'canReport', (t).dtma_bearer_token is not null,
   'status', (t).status, 'dtmaVersion', (t).dtma_last_known_version, 'health', (t).dtma_health_details_json,
-  'droplet', case when (t).do_droplet_id is not null then jsonb_build_object('id', (t).do_droplet_id::text,
+  'droplet', case when (t).do_droplet_id is not null then json_build_object('id', (t).do_droplet_id::text,
     'name', (t).do_droplet_name, 'address', host((t).public_ip_address), 'region', (t).region_slug,
     'size', (t).size_slug, 'image', (t).image_slug) end,
   'createdBy', (t).user_id, 'createdAt', dtma.ms((t).created_at), 'updatedAt', dtma.ms((t).updated_at));
 
-create or replace function dtma.template_json(t public.tool_catalog) returns jsonb
+create or replace function dtma.template_json(t public.tool_catalog) returns json
 language sql stable
-return jsonb_build_object('id', (t).slug, 'definition', (t).definition, 'isPublic', (t).is_public, 'status', (t).status,
+return json_build_object('id', (t).slug, 'definition', (t).definition, 'isPublic', (t).is_public, 'status', (t).status,
   'createdAt', dtma.ms((t).created_at), 'updatedAt', dtma.ms((t).updated_at));
 
 create or replace function dtma.server_json(
-  s public.account_tool_instances, p_toolbox_name text, p_template_title text, p_for_admin boolean) returns jsonb
+  s public.account_tool_instances, p_toolbox_name text, p_template_title text, p_for_admin boolean) returns json
 language sql stable
-return jsonb_build_object('id', (s).id, 'toolboxId', (s).account_tool_environment_id, 'toolboxName', p_toolbox_name,
+return json_build_object('id', (s).id, 'toolboxId', (s).account_tool_environment_id, 'toolboxName', p_toolbox_name,
   'name', (s).instance_name_on_toolbox, 'templateId', (s).template_slug, 'templateTitle', p_template_title,
   'description', (s).description, 'transport', (s).mcp_transport_type, 'version', (s).version,
   'status', (s).status_on_toolbox,
-  'tools', case when (s).tools_hash is not null then jsonb_build_object(
+  'tools', case when (s).tools_hash is not null then json_build_object(
     'hash', (s).tools_hash, 'count', (s).tools_count, 'at', dtma.ms((s).tools_at)) end,
   'createdAt', dtma.ms((s).created_at), 'updatedAt', dtma.ms((s).updated_at),
-  'admin', case when p_for_admin then jsonb_build_object(
+  'admin', case when p_for_admin then json_build_object(
     'spec', (s).spec, 'desired', (s).desired_state, 'reported', (s).reported) end);
 
-create or replace function dtma.agent_json(a public.agents) returns jsonb
+create or replace function dtma.agent_json(a public.agents) returns json
 language sql stable
-return jsonb_build_object('id', (a).id, 'ownerId', (a).user_id, 'name', (a).name, 'description', (a).description,
+return json_build_object('id', (a).id, 'ownerId', (a).user_id, 'name', (a).name, 'description', (a).description,
   'isActive', (a).active, 'metadata', (a).metadata,
   'createdAt', dtma.ms((a).created_at), 'updatedAt', dtma.ms((a).updated_at));
 
 create or replace function dtma.connection_json(c public.agent_mcp_connections, s public.account_tool_instances,
-  t public.account_tool_environments, u dtma.connection_usage, p_for_owner boolean) returns jsonb
+  t public.account_tool_environments, u dtma.connection_usage, p_for_owner boolean) returns json
 language sql stable
-return jsonb_build_object('id', (c).id, 'agentId', (c).agent_id, 'ownerId', (c).user_id,
+return json_build_object('id', (c).id, 'agentId', (c).agent_id, 'ownerId', (c).user_id,
   'serverId', (c).mcp_server_instance_id, 'serverName', (s).instance_name_on_toolbox,
   'serverStatus', (s).status_on_toolbox, 'toolboxId', (t).id, 'toolboxName', (t).name,
   'allowedTools', (c).connection_config -> 'allowedTools', 'isActive', (c).is_active,
-  'endpoint', case when p_for_owner and (t).url is not null then jsonb_build_object(
+  'endpoint', case when p_for_owner and (t).url is not null then json_build_object(
     'url', rtrim((t).url, '/') || '/mcp/servers/' || (s).instance_name_on_toolbox || '/mcp',
     'fingerprint', (t).certificate_fingerprint) end,
   'tokenTag', case when p_for_owner then
@@ -73,7 +75,7 @@ return jsonb_build_object('id', (c).id, 'agentId', (c).agent_id, 'ownerId', (c).
   'createdAt', dtma.ms((c).created_at), 'updatedAt', dtma.ms((c).updated_at));
 
 -- The row as a person may see it; null when it is gone or hidden.
-create or replace function dtma.row_json(p_entity text, p_id uuid, p_person uuid, p_is_admin boolean) returns jsonb
+create or replace function dtma.row_json(p_entity text, p_id uuid, p_person uuid, p_is_admin boolean) returns json
 language plpgsql stable set search_path = '' as $$
 begin
   case p_entity
@@ -140,7 +142,7 @@ begin
 end
 $$;
 
-create or replace function public.sync_pull(p_cursor jsonb default null, p_limit integer default 1000) returns jsonb
+create or replace function public.sync_pull(p_cursor jsonb default null, p_limit integer default 1000) returns json
 language plpgsql stable security definer set search_path = ''
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
 declare
@@ -155,7 +157,7 @@ declare
   after_xid xid8;
   after_seq bigint;
   count integer;
-  changes jsonb;
+  changes json;
 begin
   p_cursor := dtma.argument(p_cursor);
   if p_limit is null or p_limit not between 1 and 5000 then
@@ -207,7 +209,7 @@ begin
     from entry e
   )
   select count(*), (array_agg(w.xid order by w.xid desc, w.seq desc))[1], (array_agg(w.seq order by w.xid desc, w.seq desc))[1],
-    jsonb_agg(jsonb_build_object('entity', w.entity, 'id', coalesce(w.key, w.id::text), 'revision', w.revision, 'row', w.row)
+    json_agg(json_build_object('entity', w.entity, 'id', coalesce(w.key, w.id::text), 'revision', w.revision, 'row', w.row)
       order by w.xid, w.seq) filter (where w.row is not null or w.xid >= base)
   into count, after_xid, after_seq, changes from with_row w;
 
@@ -215,8 +217,8 @@ begin
     after_xid := case when is_reset then '0' else p_cursor ->> 'xid' end::xid8;
     after_seq := case when is_reset then 0 else (p_cursor ->> 'seq')::bigint end;
   end if;
-  return jsonb_build_object(
-    'cursor', jsonb_build_object('feed', feed, 'reader', person, 'view', view_name, 'base', base::text,
+  return json_build_object(
+    'cursor', json_build_object('feed', feed, 'reader', person, 'view', view_name, 'base', base::text,
       'xid', after_xid::text, 'seq', after_seq::text),
     'changes', coalesce(changes, '[]'),
     'more', count = p_limit,
