@@ -75,7 +75,8 @@ export async function openToken(data: DataFolder, given: string | undefined): Pr
   if (given !== undefined) return { hash: hashToken(given) };
   const kept = (await data.read("token.sha256"))?.trim();
   if (kept !== undefined && /^[a-f0-9]{64}$/.test(kept)) return { hash: kept };
-  const made = randomBytes(32).toString("base64url");
+  // The prefix is how logs know a token of ours by its shape.
+  const made = `dtma_${randomBytes(32).toString("base64url")}`;
   await data.write("token.sha256", `${hashToken(made)}\n`);
   return { hash: hashToken(made), made };
 }

@@ -75,6 +75,7 @@ async function start(settings: Settings): Promise<void> {
     endpointOf: (name) => servers.endpointOf(name),
     onUsage: (usage) => hub.emit({ type: "usage", usage }),
     onSessions: (name, count) => servers.noteSessions(name, count),
+    onFault: ({ server, error }) => log.error("session.not-ended", error, { server }),
     limits: gatewayLimits,
   });
   const access = await openAccessList(data, (id, entry) => gateway.accessChanged(id, entry));
@@ -115,7 +116,8 @@ async function start(settings: Settings): Promise<void> {
     onChange: (operation) => hub.emit({ type: "operation", operation: structuredClone(operation) }),
     log,
   });
-  const stats = createStats({ docker, servers: servers.all, hostLoad: createHostLoad(data.path), log });
+  const seen = () => (servers.condition().state === "up" ? servers.all() : []);
+  const stats = createStats({ docker, servers: seen, hostLoad: createHostLoad(data.path), log });
 
   const info = (): DtmaInfo => ({
     protocol: dtmaProtocolVersion,

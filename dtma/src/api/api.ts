@@ -191,7 +191,11 @@ export function createApi(deps: ApiDeps): Api {
       const token = guard.bearer(request.raw);
       if (token === undefined) throw new AppError("CONNECTION_REVOKED", { message: "A token is needed here." });
       const entry = access.find(name, token);
-      if (entry === undefined && !guard.isToolboxToken(token)) throw new AppError("CONNECTION_REVOKED");
+      if (entry === undefined && !guard.isToolboxToken(token)) {
+        // The toolbox's own token is good here too, so here too it must not be guessed at any speed.
+        const refusal = guard.refusal(request.raw);
+        throw refusal.code === "LIMIT_REACHED" ? refusal : new AppError("CONNECTION_REVOKED");
+      }
       reply.hijack();
       await gateway.handle(
         request.raw,
