@@ -192,6 +192,8 @@ describe("a request", () => {
       expect(policy).toContain("default-src 'none'");
       expect(policy).toContain("connect-src 'self'");
       expect(policy).toContain("frame-ancestors 'none'");
+      // Pictures and sound of a tool's result, which come inside of it.
+      expect(policy).toMatch(/img-src 'self' data:;.*media-src data:;/);
       expect(policy).not.toMatch(/unsafe|\*|https?:/);
       expect(headers).toMatchObject({ "x-content-type-options": "nosniff", "referrer-policy": "no-referrer" });
     }
