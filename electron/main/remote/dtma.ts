@@ -82,7 +82,11 @@ export function createDtmaClient(options: DtmaClientOptions): DtmaClient {
 
   async function ask<T>(schema: z.ZodType<T>, method: string, path: string, body?: unknown): Promise<T> {
     const response = await send(method, path, body === undefined ? {} : { body });
-    return parsed(schema, await response.json());
+    // The answer's body can fail by itself: its deadline, its connection, or a proxy's page in its place.
+    const text = await response.text().catch((error: unknown) => {
+      throw fromFetchError(error, base);
+    });
+    return parsed(schema, parseJson(text));
   }
 
   const accepted = async (method: string, path: string, body?: unknown) =>
@@ -170,11 +174,22 @@ function parsed<T>(schema: z.ZodType<T>, value: unknown): T {
   });
 }
 
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 async function fromErrorResponse(response: Response): Promise<AppError> {
   const body = await response.json().catch(() => undefined);
   const known = z.object({ error: errorShape }).safeParse(body);
-  if (known.success && response.status !== 401 && response.status !== 403) return AppError.fromShape(known.data.error);
-  if (response.status === 401 || response.status === 403) return new AppError("TOOLBOX_REFUSED");
+  if (response.status === 401) return new AppError("TOOLBOX_REFUSED");
+  // Not the token but the place: the DTMA says by which names it may be called.
+  if (response.status === 403)
+    return new AppError("TOOLBOX_REFUSED", known.success ? { message: known.data.error.message } : {});
+  if (known.success) return AppError.fromShape(known.data.error);
   return new AppError("TOOLBOX_INCOMPATIBLE", { message: `The toolbox answered with status ${response.status}.` });
 }
 

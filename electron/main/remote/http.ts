@@ -25,7 +25,7 @@ export function createPinnedHttp(fingerprint: string | null): PinnedHttp {
   return {
     async fetch(url, init = {}) {
       try {
-        return await undiciFetch(url, { redirect: "error", ...init, dispatcher: agent });
+        return await undiciFetch(url, { ...init, redirect: "error", dispatcher: agent });
       } catch (error) {
         throw fromFetchError(error, new URL(url));
       }
