@@ -20,6 +20,8 @@ INVARIANTS
 - Each connection has its own token, made here, kept in the vault, known to the toolbox by its hash only.
 - A change is made here first and marked pending; it is delivered at once when the toolbox answers, else when it is back.
 - A revocation is never lost: it is written in the transaction that removes the link, and removed when delivered.
+- What a toolbox is told about one connection is told in order, each time with the row and the token of that moment: an
+  older allow-list never follows a newer one, and nothing follows a revocation.
 - A token that is gone from the vault (memory-only keychain) is replaced, never guessed. In a shared workspace another
   computer may have it, so there a person says when it is replaced.
 - Other people's connections are their own: no token of theirs is made here, and nothing of theirs is delivered from here.
@@ -51,6 +53,8 @@ export type ConnectionsDeps = { store: Store; vault: Vault; links: Links; sessio
 export function createConnections({ store, vault, links, sessions, log }: ConnectionsDeps): Connections {
   const serverOf = (connection: Connection) => store.mustGet("servers", connection.serverId);
 
+  /** By connection: the last thing its toolbox is being told. */
+  const tellings = new Map<string, Promise<void>>();
   /** Ways to toolboxes this computer has no link to, by address and certificate. */
   const ways = new Map<string, PinnedHttp>();
 
@@ -83,28 +87,51 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
     });
   }
 
-  /** Tells the toolbox what a connection may do. Throws when it does not take it. */
-  async function send(connection: Connection): Promise<void> {
-    const { toolboxId, spec } = serverOf(connection);
-    const { id, allowedTools } = connection;
-    const token = await tokenOf(connection);
-    const entry: AccessEntry = { connectionId: id, server: spec.name, tokenHash: hashOf(token), allowedTools };
-    await links.client(toolboxId).putAccess(entry);
-    store.write((tx) => {
-      const row = tx.get("connections", id);
-      const isStillThis = row !== undefined && JSON.stringify(row.allowedTools) === JSON.stringify(allowedTools);
-      if (isStillThis) tx.patch("connections", id, { delivery: "delivered" });
-    });
+  function inOrder(id: string, work: () => Promise<void>): Promise<void> {
+    const telling = (tellings.get(id) ?? Promise.resolve()).catch(() => {}).then(work);
+    tellings.set(id, telling);
+    const clear = () => {
+      if (tellings.get(id) === telling) tellings.delete(id);
+    };
+    telling.then(clear, clear);
+    return telling;
   }
 
-  async function sendRevocation(connectionId: string, toolboxId: ToolboxId): Promise<void> {
-    try {
-      await links.client(toolboxId).deleteAccess(connectionId);
-    } catch (error) {
-      if (toAppError(error).code !== "NOT_FOUND") throw error;
-    }
-    store.write((tx) => tx.removeRevocation(connectionId));
+  async function forgetToken(id: string): Promise<void> {
+    // A queued revocation can be taken back; the token goes when the database has it.
+    if (store.sync.entriesOf("connections", id).length === 0) await vault.delete({ kind: "connection", id });
   }
+
+  /** Tells the toolbox what a connection may do now. Throws when it does not take it; one that is gone is not told. */
+  const send = ({ id }: Connection): Promise<void> =>
+    inOrder(id, async () => {
+      const asked = store.get("connections", id);
+      if (asked === undefined) return;
+      const token = await tokenOf(asked);
+      const connection = store.get("connections", id);
+      // Revoked while the keychain took its time: the token may have been made just now.
+      if (connection === undefined) return forgetToken(id);
+      const { toolboxId, spec } = serverOf(connection);
+      const { allowedTools } = connection;
+      const entry: AccessEntry = { connectionId: id, server: spec.name, tokenHash: hashOf(token), allowedTools };
+      await links.client(toolboxId).putAccess(entry);
+      const isStillToken = (await vault.get({ kind: "connection", id })) === token;
+      store.write((tx) => {
+        const row = tx.get("connections", id);
+        const isStillThis = row !== undefined && JSON.stringify(row.allowedTools) === JSON.stringify(allowedTools);
+        if (isStillThis && isStillToken) tx.patch("connections", id, { delivery: "delivered" });
+      });
+    });
+
+  const sendRevocation = (connectionId: string, toolboxId: ToolboxId): Promise<void> =>
+    inOrder(connectionId, async () => {
+      try {
+        await links.client(toolboxId).deleteAccess(connectionId);
+      } catch (error) {
+        if (toAppError(error).code !== "NOT_FOUND") throw error;
+      }
+      store.write((tx) => tx.removeRevocation(connectionId));
+    });
 
   /** Delivers now if the toolbox answers; what could not be delivered stays pending and is sent when the link is back. */
   async function tryDelivery(what: string, toolboxId: ToolboxId, work: () => Promise<void>): Promise<void> {
@@ -141,8 +168,7 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
       tx.delete("connections", id);
       tx.enqueue(connectionDeleted(connection, title));
     });
-    // A queued revocation can be taken back; the token goes when the database has it.
-    if (store.sync.entriesOf("connections", id).length === 0) await vault.delete({ kind: "connection", id });
+    await forgetToken(id);
     if (server !== undefined) await tryDelivery("disconnect", server.toolboxId, () => sendRevocation(id, server.toolboxId));
     await sessions.forget(id);
   }
