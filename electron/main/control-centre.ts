@@ -130,6 +130,7 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
         networkShape,
         onWake(why) {
           log.info("machine.woken", { why });
+          links.wake();
           sync.wake();
         },
       });

@@ -29,6 +29,8 @@ export interface Links {
   report(id: ToolboxId, error: AppError): void;
   /** Ends the wait before the next attempt. */
   reconnectNow(id: ToolboxId): void;
+  /** Tries every lost link again now, once, but for those that only a person can mend. */
+  wake(): void;
   /** The client of a toolbox whose link is up. TOOLBOX_UNREACHABLE says why it is not. */
   client(id: ToolboxId): DtmaClient;
   isUp(id: ToolboxId): boolean;
@@ -51,12 +53,16 @@ type Link = {
   stopping: AbortController;
   ended: Promise<void>;
   client: DtmaClient | undefined;
+  /** Ends the wait before the next attempt; the next wait, when it comes while an attempt is under way. */
   wake: () => void;
+  isWoken: boolean;
   stats: EventEmitter;
 };
 
 const firstDelayMs = 500;
 const longestDelayMs = 30_000;
+/** After this computer slept, its links do not all knock at the same moment. */
+const wakeSpreadMs = 1_000;
 /** Trying again does not help here until a person has done something. */
 const hopeless = new Set(["TOOLBOX_REFUSED", "FINGERPRINT_MISMATCH", "TOOLBOX_INCOMPATIBLE"]);
 
@@ -120,6 +126,7 @@ export function createLinks({ store, vault, log, onConnected }: LinksDeps): Link
         if (event.type === "stats") link.stats.emit("stats", event);
         if (event.type === "snapshot") {
           link.client = client;
+          link.isWoken = false;
           onSnapshot();
           log.info("link.up", { toolboxId: id, servers: event.servers.length });
           onConnected(id);
@@ -133,13 +140,17 @@ export function createLinks({ store, vault, log, onConnected }: LinksDeps): Link
 
   function waitFor(delayMs: number | null, link: Link): Promise<void> {
     return new Promise((resolve) => {
-      const timer = delayMs === null ? undefined : setTimeout(resolve, delayMs);
-      const done = () => {
+      const { signal } = link.stopping;
+      const timer = delayMs === null ? undefined : setTimeout(done, delayMs);
+      function done() {
         clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        link.isWoken = false;
         resolve();
-      };
+      }
       link.wake = done;
-      link.stopping.signal.addEventListener("abort", done, { once: true });
+      signal.addEventListener("abort", done, { once: true });
+      if (link.isWoken) done();
     });
   }
 
@@ -152,6 +163,7 @@ export function createLinks({ store, vault, log, onConnected }: LinksDeps): Link
       ended: Promise.resolve(),
       client: undefined,
       wake: () => {},
+      isWoken: false,
       stats: new EventEmitter(),
     };
     link.stats.setMaxListeners(0);
@@ -164,6 +176,13 @@ export function createLinks({ store, vault, log, onConnected }: LinksDeps): Link
     links.delete(id);
     link?.stopping.abort();
     await link?.ended;
+  }
+
+  function reconnectNow(id: ToolboxId): void {
+    const link = links.get(id);
+    if (link === undefined) return;
+    link.isWoken = true;
+    link.wake();
   }
 
   return {
@@ -184,7 +203,15 @@ export function createLinks({ store, vault, log, onConnected }: LinksDeps): Link
       if (row !== undefined) open(id);
     },
     report: (id, error) => setLink(id, { state: "lost", since: Date.now(), error: error.toShape(), nextAttemptAt: null }),
-    reconnectNow: (id) => links.get(id)?.wake(),
+    reconnectNow,
+    wake() {
+      for (const [id, link] of links) {
+        const row = store.get("toolboxes", id);
+        const isForPerson = row?.link.state === "lost" && row.link.nextAttemptAt === null;
+        if (link.client !== undefined || isForPerson) continue;
+        setTimeout(() => reconnectNow(id), Math.random() * wakeSpreadMs).unref();
+      }
+    },
     client(id) {
       const client = links.get(id)?.client;
       if (client !== undefined) return client;
