@@ -176,7 +176,8 @@ export function createThisComputer(deps: ThisComputerDeps): ThisComputer {
 }
 
 function newToken(): string {
-  return randomBytes(32).toString("base64url");
+  // The prefix is how the log knows a token of ours by its shape.
+  return `dtma_${randomBytes(32).toString("base64url")}`;
 }
 
 function newRow(id: ToolboxId): Toolbox {
