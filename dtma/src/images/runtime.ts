@@ -40,7 +40,9 @@ export async function ensureRuntimeImage(
   nodeRuntime: string,
   signal: AbortSignal,
 ): Promise<string> {
-  if (process.platform !== "linux" || engine.os !== "linux" || engine.arch !== process.arch) {
+  // Inside the packaged app this program is Electron, which is no Node in a container.
+  const isElectron = process.versions.electron !== undefined && nodeRuntime === process.execPath;
+  if (process.platform !== "linux" || engine.os !== "linux" || engine.arch !== process.arch || isElectron) {
     throw new AppError("IMAGE_PULL_FAILED", {
       message: "No Node image could be pulled, and this machine's own Node cannot run in its containers.",
     });
