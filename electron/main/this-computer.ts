@@ -80,8 +80,9 @@ export function createThisComputer(deps: ThisComputerDeps): ThisComputer {
         const child = await launch(id, signal);
         await child.ended;
       } catch (error) {
+        if (signal.aborted) return;
         log.warn("dtma.failed", { error });
-        if (!signal.aborted && store.get("toolboxes", id) !== undefined) links.report(id, toAppError(error));
+        if (store.get("toolboxes", id) !== undefined) links.report(id, toAppError(error));
       }
       if (signal.aborted || isDraining) return;
       failures = Date.now() - startedAt > steadyAfterMs ? 0 : failures + 1;
@@ -96,14 +97,11 @@ export function createThisComputer(deps: ThisComputerDeps): ThisComputer {
     const token = (await vault.get({ kind: "toolbox", id })) ?? (await makeToken(id));
     const { url, serversOnQuit } = store.mustGet("toolboxes", id);
     const port = url === null ? 0 : Number(new URL(url).port);
-    const child = await spawnDtma(settings, { port, token, scope: store.workspaceId, log });
+    const child = await spawnDtma(settings, { port, token, scope: store.workspaceId, log, signal });
     log.info("dtma.started", { pid: child.process.pid, url: child.ready.url, serversOnQuit });
-    const onAbort = () => void endChild(child.process);
-    signal.addEventListener("abort", onAbort, { once: true });
-    if (signal.aborted) onAbort();
     store.write((tx) => tx.patch("toolboxes", id, { url: child.ready.url, fingerprint: child.ready.fingerprint }));
     links.reconnectNow(id);
-    return { ended: child.ended.finally(() => signal.removeEventListener("abort", onAbort)) };
+    return child;
   }
 
   async function makeToken(id: ToolboxId): Promise<string> {
@@ -202,21 +200,25 @@ function newRow(id: ToolboxId): Toolbox {
 
 type Child = { process: ChildProcess; ready: DtmaReadyLine; ended: Promise<void> };
 
-/** Starts the DTMA and waits for its ready line. A port that is taken is given up for a free one. */
+/** Starts the DTMA and waits for its ready line; the signal ends it, at any time. A taken port is given up for a free one. */
 async function spawnDtma(
   settings: Settings,
-  options: { port: number; token: string; scope: string; log: Logger },
+  options: { port: number; token: string; scope: string; log: Logger; signal: AbortSignal },
 ): Promise<Child> {
   try {
     return await spawnOnce(settings, options);
   } catch (error) {
-    if (options.port === 0) throw error;
+    if (options.port === 0 || options.signal.aborted) throw error;
     options.log.warn("dtma.port-given-up", { port: options.port, error });
     return spawnOnce(settings, { ...options, port: 0 });
   }
 }
 
-async function spawnOnce(settings: Settings, { port, token, scope, log }: Parameters<typeof spawnDtma>[1]): Promise<Child> {
+async function spawnOnce(
+  settings: Settings,
+  { port, token, scope, log, signal }: Parameters<typeof spawnDtma>[1],
+): Promise<Child> {
+  signal.throwIfAborted();
   const args = [
     settings.dtmaEntry,
     ...[
@@ -242,6 +244,9 @@ async function spawnOnce(settings: Settings, { port, token, scope, log }: Parame
     child.once("exit", () => resolve());
     child.once("error", () => resolve());
   });
+  const onAbort = () => endChild(child);
+  signal.addEventListener("abort", onAbort, { once: true });
+  void ended.then(() => signal.removeEventListener("abort", onAbort));
   child.stdin?.on("error", () => {});
   const lastLines: string[] = [];
   createInterface({ input: child.stderr }).on("line", (line) => {
@@ -274,7 +279,7 @@ async function spawnOnce(settings: Settings, { port, token, scope, log }: Parame
   return { process: child, ready, ended };
 }
 
-async function endChild(child: ChildProcess): Promise<void> {
+function endChild(child: ChildProcess): void {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.kill("SIGTERM");
   const timer = setTimeout(() => child.kill("SIGKILL"), drainTimeoutMs);
