@@ -39,7 +39,9 @@ export function createAgents({ store, revoke }: AgentsDeps): Agents {
     },
     async delete(id) {
       const row = store.mustGet("agents", id);
-      for (const connection of store.list("connections", { agent_id: id })) await revoke(connection);
+      // Looked at anew each time: one that is made meanwhile must not go with its agent and leave its token valid.
+      const nextConnection = () => store.list("connections", { agent_id: id })[0];
+      for (let connection = nextConnection(); connection !== undefined; connection = nextConnection()) await revoke(connection);
       store.write((tx) => {
         tx.delete("agents", id);
         tx.enqueue(agentDeleted(row));
