@@ -5,10 +5,13 @@ import { Activity } from "./admin/activity.tsx";
 import { Catalogue, DeployScreen, TemplateScreen } from "./admin/catalogue.tsx";
 import { Missing } from "./admin/missing.tsx";
 import { Overview } from "./admin/overview.tsx";
+import { People, PersonScreen } from "./admin/people.tsx";
 import { ServerScreen, Servers } from "./admin/servers.tsx";
-import { Settings } from "./admin/settings.tsx";
+import { Settings, ShareWorkspace } from "./admin/settings.tsx";
 import { Toolboxes, ToolboxScreen } from "./admin/toolboxes.tsx";
 import { AppErrorNote } from "./features/errors/index.tsx";
+import { QueueDrawer } from "./features/queue/index.ts";
+import { SyncBanner } from "./features/workspace/index.ts";
 import { formatTime } from "./format.ts";
 import { places } from "./places.ts";
 import { ErrorBoundary } from "./shell/error-boundary.tsx";
@@ -24,7 +27,7 @@ import { EmptyState } from "./ui/empty-state.tsx";
 import { SkeletonRows } from "./ui/skeleton.tsx";
 import { ToastProvider } from "./ui/toast.tsx";
 import { TooltipProvider } from "./ui/tooltip.tsx";
-import { UserView } from "./user/index.tsx";
+import { OwnChanges, UserView } from "./user/index.tsx";
 
 export function App() {
   return (
@@ -42,7 +45,8 @@ export function App() {
 
 function Window() {
   const [path] = useLocation();
-  const view = viewOf(path);
+  const isAdmin = useSession(({ session }) => session?.roles.includes("admin") ?? true);
+  const view = viewOf(path, isAdmin);
   const isReady = useCopy((copy) => copy.isReady);
   const hasSession = useSession((state) => state.session !== null);
   const isRefused = useLinkState().state === "refused";
@@ -62,7 +66,7 @@ function Window() {
           tabIndex={-1}
           className="my-2 mr-2 flex min-w-0 flex-1 flex-col overflow-hidden rounded-xl border border-line bg-surface outline-none"
         >
-          <LinkBanner />
+          <Banners />
           <ErrorBoundary resetKey={path}>
             {isRefused ? <Refused /> : isReady && hasSession ? <Screens /> : <Waiting />}
           </ErrorBoundary>
@@ -70,6 +74,7 @@ function Window() {
       </div>
       <StatusBar view={view} />
       <Palette />
+      <QueueDrawer />
     </div>
   );
 }
@@ -102,6 +107,16 @@ function Screens() {
       <Route path={/^\/agents(?:\/.*)?$/}>
         <Titled title={text.shell.agents}>
           <UserView />
+        </Titled>
+      </Route>
+      <Route path={places.changes}>
+        <Titled title={text.shell.changes}>
+          <OwnChanges />
+        </Titled>
+      </Route>
+      <Route path={places.shareWorkspace}>
+        <Titled title={text.sharing.title}>
+          <ShareWorkspace />
         </Titled>
       </Route>
       <Route path={places.settings}>
@@ -165,6 +180,18 @@ function AdminScreens() {
           </Titled>
         )}
       </Route>
+      <Route path={places.people}>
+        <Titled title={text.shell.people}>
+          <People />
+        </Titled>
+      </Route>
+      <Route path="/people/:id">
+        {({ id }) => (
+          <Titled title={text.shell.people}>
+            <PersonScreen id={id} />
+          </Titled>
+        )}
+      </Route>
       <Route path={places.activity}>
         <Titled title={text.shell.activity}>
           <Activity />
@@ -184,16 +211,23 @@ function Titled({ title, children }: { title: string; children: ReactNode }) {
   return children;
 }
 
+/** What cannot wait for somebody to look at the status bar. */
+function Banners() {
+  const isReady = useCopy((copy) => copy.isReady);
+  return (
+    <div className="flex flex-col gap-2 px-3 not-empty:pt-3">
+      <LinkBanner />
+      {isReady && <SyncBanner />}
+    </div>
+  );
+}
+
 /** What is shown is a copy; this says so as soon as it is no longer fed. */
 function LinkBanner() {
   const link = useLinkState();
   const since = useNowSelect((now) => (link.state === "lost" && now - link.since > 2_000 ? formatTime(link.since, now) : null));
   if (since === null) return null;
-  return (
-    <div className="px-3 pt-3">
-      <Banner tone="warn">{text.link.lostBanner(since)}</Banner>
-    </div>
-  );
+  return <Banner tone="warn">{text.link.lostBanner(since)}</Banner>;
 }
 
 function Refused() {

@@ -1,7 +1,10 @@
 import { Monitor, Moon, Sun } from "lucide-react";
+import { Redirect, useLocation } from "wouter";
 import { ThisComputerFacts } from "../features/toolboxes/index.ts";
+import { ConnectFlow, SharedDatabase } from "../features/workspace/index.ts";
 import { formatDateTime } from "../format.ts";
-import { useSession, useUi } from "../state/index.ts";
+import { places } from "../places.ts";
+import { useCopy, useSession, useUi } from "../state/index.ts";
 import type { Theme } from "../state/ui.ts";
 import { text } from "../text.ts";
 import { CopyButton } from "../ui/copy-button.tsx";
@@ -20,6 +23,9 @@ export function Settings() {
           <Section title={text.settings.appearance}>
             <Appearance />
           </Section>
+          <Section title={text.sharing.title}>
+            <SharedDatabase />
+          </Section>
           {isAdmin && (
             <Section title={text.settings.thisComputer}>
               <ThisComputerFacts />
@@ -29,6 +35,23 @@ export function Settings() {
             <About />
           </Section>
         </div>
+      </PageBody>
+    </>
+  );
+}
+
+/** From a local workspace to a shared one. */
+export function ShareWorkspace() {
+  const [, navigate] = useLocation();
+  const isShared = useCopy((copy) => copy.facts.sync.account !== null);
+  if (isShared) return <Redirect to={places.settings} replace />;
+  return (
+    <>
+      <PageHeader title={text.sharing.flowTitle} trail={[{ label: text.settings.title, href: places.settings }]}>
+        {text.sharing.intro}
+      </PageHeader>
+      <PageBody className="pt-2">
+        <ConnectFlow onConnected={() => navigate(places.settings, { replace: true })} />
       </PageBody>
     </>
   );
@@ -62,7 +85,6 @@ function About() {
       items={[
         { label: text.settings.version, value: session.version },
         { label: text.settings.host, value: text.settings.hosts[session.host] },
-        { label: text.settings.workspace, value: text.settings.workspaceLocal },
         {
           label: text.settings.dataFolder,
           value: (

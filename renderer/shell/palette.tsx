@@ -1,10 +1,10 @@
 import { Autocomplete } from "@base-ui/react/autocomplete";
 import { Dialog } from "@base-ui/react/dialog";
-import { Bot, Boxes, CornerDownLeft, type LucideIcon, Search, Server, SquareLibrary, Zap } from "lucide-react";
+import { Bot, Boxes, CornerDownLeft, type LucideIcon, Search, Server, SquareLibrary, UserRound, Zap } from "lucide-react";
 import { useEffect, useMemo, useState } from "react";
 import { useLocation } from "wouter";
 import { places } from "../places.ts";
-import { useRows, useSession, useUi } from "../state/index.ts";
+import { useCopy, useRows, useSession, useUi } from "../state/index.ts";
 import { text } from "../text.ts";
 import { DialogBackdrop } from "../ui/dialog.tsx";
 import { Kbd } from "../ui/kbd.tsx";
@@ -19,12 +19,19 @@ const icons: Record<Entry["kind"], LucideIcon> = {
   server: Server,
   agent: Bot,
   template: SquareLibrary,
+  person: UserRound,
 };
 
 /** Ctrl-K or ⌘-K: finds things and runs actions. */
 export function Palette() {
   const isOpen = useUi((ui) => ui.isPaletteOpen);
   const setOpen = useUi((ui) => ui.setPaletteOpen);
+  const [wasOpen, setWasOpen] = useState(isOpen);
+  const [opening, setOpening] = useState(0);
+  if (isOpen !== wasOpen) {
+    setWasOpen(isOpen);
+    if (isOpen) setOpening(opening + 1);
+  }
   useEffect(() => {
     const toggle = (event: KeyboardEvent) => {
       if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
@@ -43,7 +50,8 @@ export function Palette() {
             aria-label={text.palette.title}
             className="flex w-full max-w-xl flex-col overflow-hidden rounded-xl bg-raised text-ink shadow-xl outline-none transition-[opacity,transform] duration-100 ease-quick data-ending-style:scale-[0.98] data-starting-style:scale-[0.98] data-ending-style:opacity-0 data-starting-style:opacity-0"
           >
-            <Finder onDone={() => setOpen(false)} />
+            {/* While it fades out after one opening, the next one already starts anew. */}
+            <Finder key={opening} onDone={() => setOpen(false)} />
             <Dialog.Close className="sr-only">{text.app.close}</Dialog.Close>
           </Dialog.Popup>
         </Dialog.Viewport>
@@ -131,6 +139,9 @@ function useGroups(query: string): Group[] {
   const servers = useRows("servers");
   const agents = useRows("agents");
   const templates = useRows("templates");
+  const people = useRows("people");
+  const isShared = useCopy((copy) => copy.facts.sync.account !== null);
+  const setQueueOpen = useUi((ui) => ui.setQueueOpen);
   return useMemo(() => {
     const isSearching = query.trim() !== "";
     const go = (place: string) => () => navigate(place);
@@ -145,9 +156,16 @@ function useGroups(query: string): Group[] {
             action("servers", palette.goTo(shell.servers), go(places.servers)),
             action("catalogue", palette.goTo(shell.catalogue), go(places.catalogue)),
             action("toolboxes", palette.goTo(shell.toolboxes), go(places.toolboxes)),
+            action("people", palette.goTo(shell.people), go(places.people)),
             action("activity", palette.goTo(shell.activity), go(places.activity)),
           ]
         : []),
+      ...(isShared
+        ? [
+            action("queue", palette.showQueue, () => setQueueOpen(true)),
+            action("changes", palette.goTo(shell.changes), go(places.changes)),
+          ]
+        : [action("share", palette.shareWorkspace, go(places.shareWorkspace))]),
       action("agents", palette.goTo(shell.agents), go(places.agents)),
       action("settings", palette.goTo(shell.settings), go(places.settings)),
       ...(["system", "light", "dark"] as const).map((theme) =>
@@ -198,6 +216,14 @@ function useGroups(query: string): Group[] {
               (row) => places.template(row.id),
               (row) => `${row.title} ${palette.deploy(row.title)}`,
             ),
+            find(
+              shell.people,
+              "person",
+              people,
+              (row) => row.name,
+              (row) => places.person(row.id),
+              (row) => `${row.name} ${row.email ?? ""}`,
+            ),
           ]
         : []),
       find(
@@ -210,5 +236,5 @@ function useGroups(query: string): Group[] {
     ].filter((group) => group.entries.length > 0);
     if (isSearching) groups.sort((one, other) => other.rank - one.rank);
     return groups.map((group): Group => ({ value: group.title, items: group.entries }));
-  }, [query, isAdmin, toolboxes, servers, agents, templates, navigate, setTheme]);
+  }, [query, isAdmin, isShared, toolboxes, servers, agents, templates, people, navigate, setTheme, setQueueOpen]);
 }

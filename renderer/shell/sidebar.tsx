@@ -1,4 +1,16 @@
-import { Activity, Bot, Boxes, LayoutGrid, type LucideIcon, Search, Server, Settings, SquareLibrary } from "lucide-react";
+import {
+  Activity,
+  Bot,
+  Boxes,
+  History,
+  LayoutGrid,
+  type LucideIcon,
+  Search,
+  Server,
+  Settings,
+  SquareLibrary,
+  Users,
+} from "lucide-react";
 import type { ReactNode } from "react";
 import { Link, useLocation } from "wouter";
 import { useAttention } from "../features/servers/index.ts";
@@ -17,9 +29,10 @@ export const isApple = /Mac|iPhone|iPad/.test(navigator.userAgent);
 
 type Section = { href: string; label: string; icon: LucideIcon; aside?: ReactNode };
 
-/** The view an address belongs to; the settings belong to both. */
-export function viewOf(path: string): View {
-  return path === places.agents || path.startsWith(`${places.agents}/`) ? "user" : "admin";
+/** The view an address belongs to; the settings belong to both. Who is no admin sees the user view everywhere. */
+export function viewOf(path: string, isAdmin: boolean): View {
+  const isUsers = path === places.changes || path === places.agents || path.startsWith(`${places.agents}/`);
+  return isUsers || !isAdmin ? "user" : "admin";
 }
 
 export function Sidebar({ view }: { view: View }) {
@@ -46,7 +59,7 @@ export function Sidebar({ view }: { view: View }) {
           />
         </div>
       )}
-      {view === "admin" ? <AdminSections /> : <UserSections />}
+      {roles !== undefined && (view === "admin" ? <AdminSections /> : <UserSections />)}
       <ul className="mt-auto flex flex-col gap-px">
         <SidebarLink href={places.settings} label={text.shell.settings} icon={Settings} />
       </ul>
@@ -81,13 +94,17 @@ function AdminSections() {
     { href: places.servers, label: text.shell.servers, icon: Server, aside: <Count value={attention} /> },
     { href: places.catalogue, label: text.shell.catalogue, icon: SquareLibrary },
     { href: places.toolboxes, label: text.shell.toolboxes, icon: Boxes },
+    { href: places.people, label: text.shell.people, icon: Users },
     { href: places.activity, label: text.shell.activity, icon: Activity, aside: <Running value={running} /> },
   ];
   return <Sections sections={sections} />;
 }
 
 function UserSections() {
-  return <Sections sections={[{ href: places.agents, label: text.shell.agents, icon: Bot }]} />;
+  const isShared = useCopy((copy) => copy.facts.sync.account !== null);
+  const sections: Section[] = [{ href: places.agents, label: text.shell.agents, icon: Bot }];
+  if (isShared) sections.push({ href: places.changes, label: text.shell.changes, icon: History });
+  return <Sections sections={sections} />;
 }
 
 function Sections({ sections }: { sections: readonly Section[] }) {

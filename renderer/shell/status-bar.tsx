@@ -1,6 +1,8 @@
 import { KeyRound, Monitor, Moon, Sun } from "lucide-react";
 import { Link } from "wouter";
+import { QueueStatus } from "../features/queue/index.ts";
 import { useToolboxesInState } from "../features/toolboxes/index.ts";
+import { SyncStatus } from "../features/workspace/index.ts";
 import { formatTime } from "../format.ts";
 import { places } from "../places.ts";
 import { useCopy, useLinkState, useNowSelect, useSession, useUi } from "../state/index.ts";
@@ -20,9 +22,11 @@ export function StatusBar({ view }: { view: View }) {
     >
       <div aria-live="polite" className="flex min-w-0 items-center gap-4">
         <LinkPart />
+        <SyncPart />
         {view === "admin" && <ToolboxesPart />}
         <KeychainPart />
       </div>
+      <QueueStatus />
       <div className="ml-auto flex items-center gap-3">
         {view === "admin" && <WorkPart />}
         {version !== undefined && <span className="text-faint">{text.shell.version(version)}</span>}
@@ -39,6 +43,16 @@ function LinkPart() {
   if (link.state === "connecting") return <StatusDot tone="busy">{text.link.connecting}</StatusDot>;
   if (link.state === "refused") return <StatusDot tone="danger">{text.link.refused}</StatusDot>;
   return <StatusDot tone="danger">{text.link.lost(since)}</StatusDot>;
+}
+
+function SyncPart() {
+  const isShared = useCopy((copy) => copy.facts.sync.account !== null);
+  if (!isShared) return null;
+  return (
+    <Link href={places.settings} className="min-w-0 truncate">
+      <SyncStatus />
+    </Link>
+  );
 }
 
 function ToolboxesPart() {

@@ -1,4 +1,5 @@
 import type { StateEvent } from "../../shared/contract/state.ts";
+import type { Facts } from "../../shared/model/facts.ts";
 import { api, call, linkState, listen } from "../api.ts";
 import { applyEvents } from "./copy.ts";
 import { useCopy, useFeedError, useSession } from "./index.ts";
@@ -52,11 +53,24 @@ export function startFeed(): () => void {
         again();
       },
     });
+    readSession();
+  };
+
+  const readSession = () => {
     call(api.session.get()).then(
       (session) => useSession.setState({ session }),
       () => undefined,
     );
   };
+
+  // The database decides the roles, and may do so at any time.
+  let knownRoles = rolesOf(useCopy.getState().facts);
+  const stopRoles = useCopy.subscribe(({ facts }) => {
+    const roles = rolesOf(facts);
+    if (roles === knownRoles) return;
+    knownRoles = roles;
+    readSession();
+  });
 
   let isConnected = false;
   const follow = () => {
@@ -69,6 +83,11 @@ export function startFeed(): () => void {
   follow();
   return () => {
     unsubscribe();
+    stopRoles();
     end();
   };
+}
+
+function rolesOf({ sync }: Facts): string {
+  return sync.account === null ? "local" : (sync.account.who?.roles.join() ?? "");
 }

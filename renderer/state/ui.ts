@@ -5,8 +5,10 @@ export type Theme = "system" | "light" | "dark";
 type Ui = {
   theme: Theme;
   isPaletteOpen: boolean;
+  isQueueOpen: boolean;
   setTheme(theme: Theme): void;
   setPaletteOpen(isOpen: boolean): void;
+  setQueueOpen(isOpen: boolean): void;
 };
 
 const themeKey = "dtma.theme";
@@ -15,12 +17,14 @@ const themeKey = "dtma.theme";
 export const useUi = create<Ui>((set) => ({
   theme: "system",
   isPaletteOpen: false,
+  isQueueOpen: false,
   setTheme(theme) {
     writeSetting(themeKey, theme === "system" ? null : theme);
     showTheme(theme);
     set({ theme });
   },
   setPaletteOpen: (isPaletteOpen) => set({ isPaletteOpen }),
+  setQueueOpen: (isQueueOpen) => set({ isQueueOpen }),
 }));
 
 /** Puts the kept theme in place; before the first paint. */

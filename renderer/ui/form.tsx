@@ -222,7 +222,7 @@ export function TextArea({ value, onChange, isCode = false, className, rows = 3,
       style={{ minHeight: `calc(${rows} * 1.25rem + 0.75rem)` }}
       className={join(
         box,
-        "field-sizing-content max-h-96 px-2.5 py-[5px] read-only:bg-sunken",
+        "field-sizing-content max-h-60 px-2.5 py-[5px] read-only:bg-sunken",
         rows === 1 ? "resize-none" : "resize-y",
         isCode && "font-mono text-xs",
         className,

@@ -1,4 +1,7 @@
 import { Route, Switch } from "wouter";
+import { AuditList } from "../features/audit/index.ts";
+import { text } from "../text.ts";
+import { PageHeader } from "../ui/page.tsx";
 import { AgentScreen, ConnectionScreen } from "./agent-screen.tsx";
 import { AgentsScreen } from "./agents-screen.tsx";
 
@@ -14,5 +17,15 @@ export function UserView() {
         <AgentsScreen />
       </Route>
     </Switch>
+  );
+}
+
+/** What the person at the window changed in the shared workspace. */
+export function OwnChanges() {
+  return (
+    <>
+      <PageHeader title={text.audit.title} />
+      <AuditList isAdmin={false} />
+    </>
   );
 }

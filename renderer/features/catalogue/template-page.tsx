@@ -60,7 +60,7 @@ export function TemplatePage({ template, toolboxId }: { template: Template; tool
 
 function About({ template }: { template: Template }) {
   const { source, transport, documentationUrl } = template;
-  const code = (value: string) => <code className="break-all font-mono text-xs">{value}</code>;
+  const code = (value: string) => <code className="break-words font-mono text-xs">{value}</code>;
   return (
     <KeyValues
       items={[

@@ -5,7 +5,7 @@ import type { Agent } from "../../../shared/model/agent.ts";
 import type { Server } from "../../../shared/model/server.ts";
 import { api } from "../../api.ts";
 import { places } from "../../places.ts";
-import { useAction, useConnectionsOfAgent, useRow, useRows, useSession } from "../../state/index.ts";
+import { useAction, useConnectionsOfAgent, useCopy, useNowSelect, useRow, useRows, useSession } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Button, buttonClass } from "../../ui/button.tsx";
 import { EmptyState } from "../../ui/empty-state.tsx";
@@ -13,20 +13,29 @@ import { join } from "../../ui/join.ts";
 import { SearchField } from "../../ui/search-field.tsx";
 import { announce } from "../../ui/toast.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
-import { ServerStateLabel } from "../servers/index.ts";
+import { describeServer, filterOf, ServerStateLabel } from "../servers/index.ts";
 import { matchesTool } from "../tools/index.ts";
 
 const words = text.connections;
 const namedTools = 4;
 const searchAbove = 5;
 
-/** The servers an agent is not connected to yet, with what they can do. */
+/** The servers an agent is not connected to yet, with what they can do; those that answer now come first. */
 export function AvailableServers({ agent }: { agent: Agent }) {
   const [search, setSearch] = useState("");
   const servers = useRows("servers").filter((server) => server.desired !== "deleted");
   const connected = new Set(useConnectionsOfAgent(agent.id).map((connection) => connection.serverId));
   const available = servers.filter((server) => !connected.has(server.id));
-  const shown = available.filter((server) => matchesServer(server, search));
+  const toolboxes = useCopy((copy) => copy.tables.toolboxes);
+  const usableIds = useNowSelect((now) =>
+    available
+      .filter((server) => filterOf(describeServer(server, toolboxes.get(server.toolboxId), now)) === "running")
+      .map((server) => server.id)
+      .join(),
+  );
+  const usable = new Set(usableIds.split(","));
+  const found = available.filter((server) => matchesServer(server, search));
+  const shown = [...found.filter((server) => usable.has(server.id)), ...found.filter((server) => !usable.has(server.id))];
   if (servers.length === 0) return <NoServers />;
   if (available.length === 0) return <p className="py-2 text-muted text-sm">{words.allConnected}</p>;
   return (

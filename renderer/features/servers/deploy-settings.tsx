@@ -1,5 +1,6 @@
 import { KeyRound, Plus, X } from "lucide-react";
 import type { Template, TemplateSetting } from "../../../shared/model/template.ts";
+import { useCopy } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Button, IconButton } from "../../ui/button.tsx";
 import { Field, FieldGroup, PasswordInput, Select, TextInput } from "../../ui/form.tsx";
@@ -7,6 +8,12 @@ import type { DraftProps } from "./deploy-form.tsx";
 import { type Extra, fieldOf } from "./deploy-model.ts";
 
 const reveal = { show: text.app.showSecret, hide: text.app.hideSecret };
+
+/** Where the secrets of this form go: on a computer without a keychain they do not outlive the control centre. */
+function useSecretsPlace(): string {
+  const isKept = useCopy((copy) => copy.facts.keychain.state !== "memory-only");
+  return isKept ? text.deploy.secretsInKeychain : text.deploy.secretsInMemory;
+}
 
 /** The settings and secrets a template names. */
 export function SettingFields({
@@ -16,6 +23,7 @@ export function SettingFields({
   change,
   errorAt,
 }: DraftProps & { template: Template; isEdit: boolean }) {
+  const secretsPlace = useSecretsPlace();
   if (template.settings.length === 0) return <p className="text-muted text-sm">{text.deploy.noSettings}</p>;
   return template.settings.map((setting) => (
     <Field
@@ -25,7 +33,9 @@ export function SettingFields({
       error={errorAt(fieldOf(setting))}
       hint={
         setting.isSecret
-          ? [setting.description, isEdit ? text.deploy.secretAgain : text.deploy.secretHint].filter(Boolean).join(" ")
+          ? [setting.description, isEdit ? text.deploy.secretAgain : `${text.deploy.secretHint} ${secretsPlace}`]
+              .filter(Boolean)
+              .join(" ")
           : setting.description
       }
     >
@@ -80,6 +90,7 @@ function SettingControl({ setting, value, onChange }: SettingControlProps) {
 /** Variables and secrets the template does not name: what a package or image of one's own needs. */
 export function ExtraFields({ isEdit, draft, change, errorAt }: DraftProps & { isEdit: boolean }) {
   const { extras } = draft;
+  const secretsPlace = useSecretsPlace();
   const add = (isSecret: boolean) =>
     change({
       extras: [...extras, { key: 1 + Math.max(-1, ...extras.map((extra) => extra.key)), name: "", value: "", isSecret }],
@@ -89,7 +100,9 @@ export function ExtraFields({ isEdit, draft, change, errorAt }: DraftProps & { i
   return (
     <FieldGroup
       label={text.deploy.extras}
-      hint={isEdit && extras.some((extra) => extra.isSecret) ? text.deploy.secretAgain : text.deploy.extrasHint}
+      hint={
+        isEdit && extras.some((extra) => extra.isSecret) ? text.deploy.secretAgain : `${text.deploy.extrasHint} ${secretsPlace}`
+      }
     >
       <div className="flex flex-col gap-2">
         {extras.map((extra) => (

@@ -105,3 +105,24 @@ describe("commandsFor", () => {
     expect(away.delete).toBe("yes");
   });
 });
+
+describe("a cancelled deployment", () => {
+  const lastError = { code: "CANCELLED" as const, message: "It was cancelled.", nextStep: "" };
+
+  it("is nobody's failure and needs no attention", () => {
+    const description = describeServer(server(null, { lastError }), connected, now);
+    expect(description).toMatchObject({ word: "Cancelled", tone: "idle", isCancelled: true });
+    expect(filterOf(description)).toBe("stopped");
+  });
+
+  it("can be deployed again", () => {
+    expect(commandsFor(server(null, { lastError }), connected, now).redeploy).toBe("yes");
+  });
+
+  it("does not hide that an earlier container is there", () => {
+    expect(describeServer(server("exited", { lastError }), connected, now)).toMatchObject({
+      isCancelled: false,
+      tone: "danger",
+    });
+  });
+});

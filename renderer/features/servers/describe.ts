@@ -15,6 +15,8 @@ export type ServerDescription = ServerStatus & {
   tone: StatusTone;
   /** The age of the observation matters: it is too old to be taken for the present. */
   isStale: boolean;
+  /** It never ran because a person cancelled its deployment: nothing is wrong, and nothing needs attention. */
+  isCancelled: boolean;
 };
 
 const tones: Record<ServerState, StatusTone> = {
@@ -38,10 +40,12 @@ export function describeServer(server: Server, toolbox: Place, nowMs: number): S
   const status = serverStatus(server, toolbox, nowMs);
   const isOurs = server.desired === "deleted" || status.state === "deploying";
   const isStale = status.seenAt !== null && !status.isFresh && !isOurs;
-  if (isStale) return { ...status, word: text.servers.was[status.state], tone: "unknown", isStale };
+  const isCancelled = status.state === "failed" && server.observed.state === "never" && server.lastError?.code === "CANCELLED";
+  if (isStale) return { ...status, word: text.servers.was[status.state], tone: "unknown", isStale, isCancelled: false };
+  if (isCancelled) return { ...status, word: text.servers.cancelled, tone: "idle", isStale, isCancelled };
   if (status.state === "unknown" && status.rawWord !== undefined)
-    return { ...status, word: text.servers.rawWord(status.rawWord), tone: "unknown", isStale };
-  return { ...status, word: text.servers.states[status.state], tone: tones[status.state], isStale };
+    return { ...status, word: text.servers.rawWord(status.rawWord), tone: "unknown", isStale, isCancelled };
+  return { ...status, word: text.servers.states[status.state], tone: tones[status.state], isStale, isCancelled };
 }
 
 export type ServerFilter = "all" | "running" | "working" | "stopped" | "attention";
@@ -50,7 +54,8 @@ export const serverFilters = ["all", "running", "working", "stopped", "attention
 
 /** The group of the list a server belongs to now. What is stale is nobody's idea of running. */
 export function filterOf(description: ServerDescription): Exclude<ServerFilter, "all"> {
-  const { state, isStale } = description;
+  const { state, isStale, isCancelled } = description;
+  if (isCancelled) return "stopped";
   if (state === "failed" || state === "gone") return "attention";
   if (isStale || state === "unknown") return "attention";
   if (state === "running") return "running";

@@ -82,10 +82,11 @@ function Condition({ server, give }: { server: Server; give: Give }) {
   const toolbox = useRow("toolboxes", server.toolboxId);
   const now = useNow();
   const { state } = useServerState(server);
-  const { isStale, seenAt } = describeServer(server, toolbox, now);
+  const { isStale, isCancelled, seenAt } = describeServer(server, toolbox, now);
   const { observed, lastError, activeOperationId } = server;
   if (activeOperationId !== null || state === "deleting") return null;
   const ways = <Ways server={server} give={give} />;
+  if (isCancelled) return <Banner action={<div className="flex gap-2">{ways}</div>}>{text.servers.cancelledBody}</Banner>;
   if (lastError !== null) return <AppErrorNote error={lastError}>{ways}</AppErrorNote>;
   if (observed.state === "gone")
     return (
@@ -200,9 +201,9 @@ function handshakeText(health: Extract<Server["observed"], { state: "present" }>
 
 function Copyable({ value, copies = value }: { value: string; copies?: string }) {
   return (
-    <span>
-      <code className="break-words font-mono text-xs">{value}</code>
-      <span className="-my-1 ml-1 inline-block align-middle">
+    <span className="flex items-start gap-1">
+      <code className="min-w-0 break-words py-0.5 font-mono text-xs">{value}</code>
+      <span className="-my-0.5 shrink-0">
         <CopyButton size="xs" text={copies} label={text.app.copy} copiedLabel={text.app.copied} />
       </span>
     </span>

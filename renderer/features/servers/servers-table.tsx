@@ -12,7 +12,7 @@ import { type Column, Table } from "../../ui/table.tsx";
 import { commandIcons, useServerCommands } from "./commands.tsx";
 import { type Command, commandsFor, describeServer } from "./describe.ts";
 import { ServerStateLabel } from "./server-state.tsx";
-import { shortDigest, sourceText } from "./source.tsx";
+import { SourceLabel, shortDigest, sourceText } from "./source.tsx";
 
 type ServersTableProps = {
   servers: readonly Server[];
@@ -76,9 +76,11 @@ export function ServersTable({
         cell: (row) => (
           <span
             className="truncate text-muted"
-            title={row.observed.state === "present" ? shortDigest(row.observed.image.digest) : undefined}
+            title={[sourceText(row.spec.source), row.observed.state === "present" && shortDigest(row.observed.image.digest)]
+              .filter(Boolean)
+              .join("\n")}
           >
-            {sourceText(row.spec.source)}
+            <SourceLabel source={row.spec.source} />
           </span>
         ),
       },

@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { AppError } from "../../../shared/errors.ts";
 import { api } from "../../api.ts";
-import { useAction } from "../../state/index.ts";
+import { useAction, useRows } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Button } from "../../ui/button.tsx";
 import { Dialog } from "../../ui/dialog.tsx";
@@ -16,7 +16,8 @@ type AddToolboxProps = { isOpen: boolean; onClose(): void; firstKind?: "this-com
 /** Adds this computer, or a host after its fingerprint has been compared. */
 export function AddToolbox({ isOpen, onClose, firstKind = "this-computer" }: AddToolboxProps) {
   const [chosen, setKind] = useState<"this-computer" | "host" | null>(null);
-  const kind = chosen ?? firstKind;
+  const hasThisComputer = useRows("toolboxes").some((toolbox) => toolbox.kind === "this-computer");
+  const kind = chosen ?? (hasThisComputer ? "host" : firstKind);
   const close = () => {
     setKind(null);
     onClose();
@@ -47,7 +48,7 @@ function AddHost({ onDone }: { onDone(): void }) {
   const [isSame, setSame] = useState(false);
   const inspect = useAction((url: string) => api.toolboxes.inspect({ url }));
   const add = useAction((fingerprint: string | null) =>
-    api.toolboxes.add({ ...draft, name: draft.name.trim(), url: draft.url.trim(), fingerprint }),
+    api.toolboxes.add({ ...draft, name: draft.name.trim(), url: withScheme(draft.url), fingerprint }),
   );
   const change = (part: Partial<Draft>) => setDraft({ ...draft, ...part });
   const isComplete = draft.name.trim() !== "" && draft.url.trim() !== "" && draft.token !== "";
@@ -109,7 +110,7 @@ function AddHost({ onDone }: { onDone(): void }) {
         event.preventDefault();
         if (!isComplete) return;
         add.clearError();
-        const found = await inspect.run(draft.url.trim());
+        const found = await inspect.run(withScheme(draft.url));
         setSame(false);
         setShown(found === undefined ? null : { fingerprint: found.fingerprint });
       }}
@@ -142,6 +143,12 @@ function AddHost({ onDone }: { onDone(): void }) {
       </div>
     </form>
   );
+}
+
+/** An address is often copied without its scheme; a DTMA speaks HTTPS unless it was told otherwise. */
+function withScheme(address: string): string {
+  const trimmed = address.trim();
+  return trimmed.includes("://") ? trimmed : `https://${trimmed}`;
 }
 
 /** A fingerprint in groups that can be compared by eye. */

@@ -1,5 +1,5 @@
 import { Play, RotateCcw, Square } from "lucide-react";
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import type { Connection } from "../../../shared/model/agent.ts";
 import type { Tool } from "../../../shared/model/tool.ts";
 import { formatClock } from "../../format.ts";
@@ -36,6 +36,13 @@ export function ToolRunner({ connection, tool, note, onShowTool }: ToolRunnerPro
   const ofThisTool = runs.filter((run) => run.tool === tool.name);
   const shown = ofThisTool.find((run) => run.id === shownId) ?? ofThisTool[0];
   const active = ofThisTool.find((run) => run.outcome.state === "running");
+
+  const result = useRef<HTMLDivElement>(null);
+  const startedId = active?.id;
+  // A long form pushes the result out of sight; whoever pressed Run wants to see that something happens.
+  useEffect(() => {
+    if (startedId !== undefined) result.current?.scrollIntoView({ block: "nearest" });
+  }, [startedId]);
 
   const fillAgain = (run: Run) => setPrefill(({ key }) => ({ tool: run.tool, input: run.arguments, key: key + 1 }));
   const show = (run: Run) => {
@@ -78,7 +85,7 @@ export function ToolRunner({ connection, tool, note, onShowTool }: ToolRunnerPro
         )}
       />
       {shown !== undefined && (
-        <div className="border-line border-t pt-5">
+        <div ref={result} className="scroll-mb-6 border-line border-t pt-5">
           <RunView run={shown} actions={<UseAgain run={shown} onUse={fillAgain} />} />
         </div>
       )}
