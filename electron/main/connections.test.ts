@@ -113,6 +113,22 @@ describe("what a toolbox is told about a connection", () => {
     expect(store.mustGet("connections", id)).toMatchObject({ allowedTools: ["echo"], delivery: "delivered" });
   });
 
+  it("is not kept back by another connection that cannot be told", async () => {
+    const other = rows.server(box.id, { spec: rows.spec({ name: "other" }) });
+    store.write((tx) => tx.put("servers", other));
+    const refused = rows.connection(agent.id, server.id, { delivery: "pending" });
+    const waiting = rows.connection(agent.id, other.id, { delivery: "pending" });
+    store.write((tx) => {
+      tx.put("connections", refused);
+      tx.put("connections", waiting);
+    });
+    toolbox.hold().released.reject(new AppError("INVALID_INPUT"));
+    await connections.deliver(box.id);
+    expect([...toolbox.access.keys()]).toEqual([waiting.id]);
+    expect(store.mustGet("connections", refused.id).delivery).toBe("pending");
+    expect(store.mustGet("connections", waiting.id).delivery).toBe("delivered");
+  });
+
   it("stays to be told when the token was renewed meanwhile and the new one did not arrive", async () => {
     const id = await connections.connect(agent.id, server.id, null);
     const older = toolbox.hold();

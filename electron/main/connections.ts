@@ -259,10 +259,13 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
       );
     },
     async deliver(toolboxId) {
-      for (const connectionId of store.revocations(toolboxId)) await sendRevocation(connectionId, toolboxId);
+      // Each by itself: one that cannot be told must not keep back the others.
+      for (const connectionId of store.revocations(toolboxId))
+        await tryDelivery("disconnect", toolboxId, () => sendRevocation(connectionId, toolboxId));
       for (const server of store.list("servers", { toolbox_id: toolboxId })) {
         for (const connection of store.list("connections", { server_id: server.id })) {
-          if (connection.delivery === "pending" && isMine(connection)) await send(connection);
+          if (connection.delivery === "pending" && isMine(connection))
+            await tryDelivery("connect", toolboxId, () => send(connection));
         }
       }
     },
