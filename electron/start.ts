@@ -2,13 +2,16 @@ import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { AppError } from "../shared/errors.ts";
 import { buildIfChanged } from "./build.ts";
+import { flagHelp, parseSettings } from "./main/settings.ts";
 
 /*
 What `npm start` runs: builds what changed, then opens the control centre.
 
 INVARIANTS
-- Nothing but the host itself writes to standard output.
+- Nothing but the host itself writes to standard output, except the help somebody asked for.
+- A command line that cannot be understood ends here, before anything is built, fetched or opened.
 - Whatever keeps Electron from opening a window ends in the browser host and one line that says why, never in a stack.
 - The sandbox is never switched off by itself. Electron refuses to run as root with it, so root gets the browser host,
   unless `--no-sandbox` is asked for by name.
@@ -21,6 +24,14 @@ const fetchSilenceMs = 2_000;
 const parentCheckMs = 250;
 const neededNode = 24;
 
+const help = [
+  "Opens the DTMA Control Centre.",
+  "",
+  "npm start -- [OPTION]…",
+  "",
+  ...Object.entries(flagHelp).map(([flag, meaning]) => `  ${flag.padEnd(36)}  ${meaning}`),
+].join("\n");
+
 endWithNpm();
 await start(process.argv.slice(2));
 
@@ -29,6 +40,11 @@ async function start(args: string[]): Promise<void> {
     say(`This needs Node ${neededNode} and runs under ${process.version}. Use "npm start", which brings its own Node.`);
     process.exit(1);
   }
+  if (args.includes("--help") || args.includes("-h")) {
+    process.stdout.write(`${help}\n`);
+    process.exit(0);
+  }
+  checkCommandLine(args);
   try {
     await buildIfChanged();
   } catch (error) {
@@ -41,6 +57,16 @@ async function start(args: string[]): Promise<void> {
   }
   // In this process: there is no one in between who would have to pass signals and the exit code on.
   await import(pathToFileURL(join(root, "out", "main", "browser.js")).href);
+}
+
+function checkCommandLine(args: string[]): void {
+  try {
+    parseSettings({ argv: args, env: process.env, appRoot: root, version: "0.0.0" });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    say(`${error.message} (${error.code})`);
+    process.exit(1);
+  }
 }
 
 /** npm passes SIGTERM on to the shell between it and this process, and that shell dies of it without a word. */

@@ -55,15 +55,16 @@ export type SettingsInput = {
   exists?: (path: string) => boolean;
 };
 
-const flagHelp = [
-  "--host=electron|browser",
-  "--port=NUMBER",
-  "--data=FOLDER",
-  "--no-open",
-  `--log-level=${logLevels.join("|")}`,
-  "--dtma-label=KEY=VALUE",
-  "--npm-node-image=IMAGE",
-].join(", ");
+/** Every flag and what it is for. */
+export const flagHelp: Readonly<Record<string, string>> = {
+  "--host=electron|browser": "a window of its own, or one in the browser of this computer",
+  "--port=NUMBER": "port of the browser host; 0 (the default) takes a free one",
+  "--data=FOLDER": "where the workspace is kept",
+  "--no-open": "do not open a browser; the address is in the one line on standard output",
+  [`--log-level=${logLevels.join("|")}`]: "how much is logged",
+  "--dtma-label=KEY=VALUE": "label on every container that this computer's DTMA makes; can be repeated",
+  "--npm-node-image=IMAGE": "base image for servers from npm packages",
+};
 
 /** Chromium and Node read these themselves; Electron leaves them in argv. */
 const chromiumSwitches = new Set([
@@ -156,7 +157,7 @@ function parseFlags(argv: readonly string[]) {
     const what = text.startsWith("Option")
       ? `${quoted} on the command line has a missing or unexpected value.`
       : `The command line has ${quoted}, which is not known.`;
-    throw invalid(quoted, `${what} Use: ${flagHelp}.`, cause);
+    throw invalid(quoted, `${what} Use: ${Object.keys(flagHelp).join(", ")}.`, cause);
   }
 }
 

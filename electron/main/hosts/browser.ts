@@ -87,7 +87,7 @@ export async function serveBrowser(
     const secret = onlyLooking ? undefined : sessions.exchange(token);
     if (secret === undefined) {
       log.warn("browser.token-refused");
-      sendText(response, 403);
+      sendText(response, 403, staleAddress);
       return;
     }
     log.info("browser.session-opened");
@@ -197,14 +197,17 @@ const statusTexts: Readonly<Record<number, string>> = {
   503: "Too many windows",
 };
 
-function sendText(response: ServerResponse, status: number): void {
+const staleAddress =
+  "This address opens the control centre once, and it has been used or is too old. Start the control centre again to get a new one; a window that is already open goes on working.";
+
+function sendText(response: ServerResponse, status: number, body = statusTexts[status] ?? ""): void {
   response.writeHead(status, {
     ...securityHeaders,
     "content-type": "text/plain; charset=utf-8",
     "cache-control": "no-store",
     ...(status === 405 ? { allow: "GET, HEAD" } : {}),
   });
-  response.end(`${statusTexts[status] ?? ""}\n`);
+  response.end(`${body}\n`);
 }
 
 function refuseUpgrade(socket: Duplex, status: number): void {
