@@ -1,15 +1,31 @@
 import { z } from "zod";
 import { type AccessEntry, accessEntry } from "../../shared/dtma-protocol.ts";
+import { connectionId, timestampMs } from "../../shared/model/ids.ts";
 import type { DataFolder } from "./data-folder.ts";
 import { hashToken } from "./data-folder.ts";
+import { type AccessSources, compareAccess, type Direct, mergeAccess, takeList } from "./report/access-rule.ts";
 
 /*
 INVARIANTS
 - The toolbox knows tokens by their hashes only.
-- A change is on disk before it is answered, and applies to open sessions before it is answered.
+- A change that a control centre asks for is on disk before it is answered, and applies to open sessions before it is
+  answered. One of the database's list applies at once, and is on disk before its hash counts as known.
+- A token that was replaced ends the sessions that were opened with it.
 */
 
 const fileName = "access.json";
+
+const kept = z.object({
+  listed: z.array(accessEntry),
+  /** Of the list, as the database named it; null asks for the whole list again. */
+  listHash: z.string().nullable(),
+  direct: z.array(
+    z.discriminatedUnion("said", [
+      z.object({ said: z.literal("put"), connectionId, entry: accessEntry, at: timestampMs }),
+      z.object({ said: z.literal("removed"), connectionId, tokenHash: accessEntry.shape.tokenHash, at: timestampMs }),
+    ]),
+  ),
+});
 
 export interface AccessList {
   all(): AccessEntry[];
@@ -19,27 +35,63 @@ export interface AccessList {
   /** Nothing happens when there is no such entry. */
   remove(connectionId: string): Promise<void>;
   removeServer(server: string): Promise<void>;
+  /** The hash of the database's list that is kept here. */
+  listHash(): string | null;
+  /** Takes the database's list, or its word that it is as before (null), in answer to a report sent at `askedAt`. */
+  takeList(list: readonly AccessEntry[] | null, hash: string, askedAt: number): Promise<void>;
+  /** There is another database from now on, or none: what was listed counts as put here, until a list says otherwise. */
+  forgetList(): Promise<void>;
 }
 
 /** Loads the list. `onChange` is told of every change and awaited. */
 export async function openAccessList(
   data: DataFolder,
   onChange: (connectionId: string, entry: AccessEntry | undefined) => Promise<void>,
+  now: () => number = Date.now,
 ): Promise<AccessList> {
-  const text = await data.read(fileName);
-  const entries = new Map<string, AccessEntry>(
-    z
-      .array(accessEntry)
-      .parse(text === undefined ? [] : JSON.parse(text))
-      .map((entry) => [entry.connectionId, entry]),
-  );
+  const stored = readStored(await data.read(fileName), now());
+  let sources: AccessSources = {
+    listed: new Map(stored.listed.map((entry) => [entry.connectionId, entry])),
+    direct: new Map(stored.direct.map((said) => [said.connectionId, said])),
+  };
+  let listHash = stored.listHash;
+  let entries = mergeAccess(sources);
   let lastWrite: Promise<void> = Promise.resolve();
 
   /** Writes follow one another, each with the whole list of its moment. */
   async function save(): Promise<void> {
-    const write = lastWrite.catch(() => {}).then(() => data.write(fileName, JSON.stringify([...entries.values()])));
+    const write = lastWrite
+      .catch(() => {})
+      .then(() => {
+        const listed = [...sources.listed.values()];
+        const content: z.input<typeof kept> = { listed, listHash, direct: [...sources.direct.values()] };
+        return data.write(fileName, JSON.stringify(content));
+      });
     lastWrite = write;
     await write;
+  }
+
+  /** From here on the new list counts; answers what open sessions have to be told. */
+  function change(next: AccessSources) {
+    const before = entries;
+    sources = next;
+    entries = mergeAccess(next);
+    return compareAccess(before, entries);
+  }
+
+  async function tell(changes: ReturnType<typeof change>): Promise<void> {
+    await Promise.all(
+      changes.map(async ({ connectionId: id, kind, entry }) => {
+        if (kind === "removed" || kind === "renewed") await onChange(id, undefined);
+        if (kind !== "removed") await onChange(id, entry);
+      }),
+    );
+  }
+
+  async function apply(next: AccessSources): Promise<void> {
+    const changes = change(next);
+    await save();
+    await tell(changes);
   }
 
   return {
@@ -49,22 +101,62 @@ export async function openAccessList(
       const hash = hashToken(token);
       return [...entries.values()].find((entry) => entry.server === server && entry.tokenHash === hash);
     },
-    async put(entry) {
-      entries.set(entry.connectionId, entry);
-      await save();
-      await onChange(entry.connectionId, entry);
+    put(entry) {
+      const said: Direct = { said: "put", connectionId: entry.connectionId, entry, at: now() };
+      return apply({ ...sources, direct: new Map(sources.direct).set(entry.connectionId, said) });
     },
-    async remove(connectionId) {
-      if (!entries.delete(connectionId)) return;
-      await save();
-      await onChange(connectionId, undefined);
+    async remove(id) {
+      const entry = entries.get(id);
+      if (entry === undefined) return;
+      const direct = new Map(sources.direct);
+      if (listHash === null && !sources.listed.has(id)) direct.delete(id);
+      else direct.set(id, { said: "removed", connectionId: entry.connectionId, tokenHash: entry.tokenHash, at: now() });
+      await apply({ ...sources, direct });
     },
     async removeServer(server) {
       const gone = [...entries.values()].filter((entry) => entry.server === server);
-      for (const { connectionId } of gone) entries.delete(connectionId);
       if (gone.length === 0) return;
-      await save();
-      for (const { connectionId } of gone) await onChange(connectionId, undefined);
+      const [listed, direct] = [new Map(sources.listed), new Map(sources.direct)];
+      for (const { connectionId: id } of gone) {
+        direct.delete(id);
+        // Should the database still list it, it says so when it is asked for the whole list.
+        if (listed.delete(id)) listHash = null;
+      }
+      await apply({ listed, direct });
     },
+    listHash: () => listHash,
+    async takeList(list, hash, askedAt) {
+      const next = takeList(sources, list, askedAt);
+      if (list === null && hash === listHash && next.direct.size === sources.direct.size) return;
+      const told = tell(change(next));
+      listHash = hash;
+      try {
+        await save();
+      } catch (error) {
+        listHash = null;
+        throw error;
+      } finally {
+        await told;
+      }
+    },
+    async forgetList() {
+      const at = now();
+      const direct = new Map<string, Direct>();
+      for (const [id, entry] of entries) direct.set(id, { said: "put", connectionId: entry.connectionId, entry, at });
+      listHash = null;
+      await apply({ listed: new Map(), direct });
+    },
+  };
+}
+
+/** A toolbox that never had a database kept a plain list. */
+function readStored(text: string | undefined, nowMs: number): z.infer<typeof kept> {
+  const content: unknown = text === undefined ? [] : JSON.parse(text);
+  if (!Array.isArray(content)) return kept.parse(content);
+  const direct = z.array(accessEntry).parse(content);
+  return {
+    listed: [],
+    listHash: null,
+    direct: direct.map((entry) => ({ said: "put", connectionId: entry.connectionId, entry, at: nowMs })),
   };
 }

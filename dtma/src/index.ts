@@ -20,11 +20,15 @@ import { createScope, scopeFilter, serverNameLabel } from "./labels.ts";
 import { createLog } from "./log.ts";
 import { createNetwork } from "./network.ts";
 import { createOperations } from "./operations.ts";
+import { openFulfiller } from "./report/fulfil.ts";
+import { createReporter } from "./report/index.ts";
+import { openTargetStore } from "./report/target.ts";
 import { createSecrets } from "./secrets.ts";
 import { createServerLogs } from "./server-logs.ts";
 import { createServers } from "./servers.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { createStats } from "./stats.ts";
+import { openUsageTotals } from "./usage-totals.ts";
 
 /*
 INVARIANTS
@@ -55,6 +59,7 @@ async function start(settings: Settings): Promise<void> {
   const version = (createRequire(import.meta.url)("../package.json") as { version: string }).version;
   const data = await openDataFolder(settings.dataFolder);
   const token = await openToken(data, settings.token);
+  const targets = await openTargetStore(data, settings.reporting);
   const certificate = settings.http ? undefined : await openCertificate(data);
   const scope = createScope(settings.scope, settings.labels);
   const hub = createEventHub();
@@ -71,14 +76,20 @@ async function start(settings: Settings): Promise<void> {
     engine: () => servers.mustHaveEngine(),
   });
   const serverLogs = createServerLogs();
+  const access = await openAccessList(data, (id, entry) => gateway.accessChanged(id, entry));
+  const totals = await openUsageTotals(data, () => gateway.usage(), log);
+  const connections = new Set(access.all().map(({ connectionId }) => connectionId));
   const gateway = createMcpGateway({
     endpointOf: (name) => servers.endpointOf(name),
-    onUsage: (usage) => hub.emit({ type: "usage", usage }),
+    usageTotals: totals.kept.filter(({ connectionId }) => connections.has(connectionId)),
+    onUsage(usage) {
+      totals.noteChange();
+      hub.emit({ type: "usage", usage });
+    },
     onSessions: (name, count) => servers.noteSessions(name, count),
     onFault: ({ server, error }) => log.error("session.not-ended", error, { server }),
     limits: gatewayLimits,
   });
-  const access = await openAccessList(data, (id, entry) => gateway.accessChanged(id, entry));
   const executor = createExecutor({
     docker,
     scope,
@@ -129,7 +140,32 @@ async function start(settings: Settings): Promise<void> {
     cpus: cpus().length,
     memoryBytes: totalmem(),
     hardeningGaps: network.gaps(),
+    ...reporting(),
   });
+  const fulfiller = await openFulfiller({
+    data,
+    operations,
+    servers,
+    isSomebodyLinked: () => api.linkCount() > 0,
+    listen: hub.listen,
+    log,
+  });
+  const reporter = createReporter({
+    ready: servers.ready,
+    targets,
+    access,
+    fulfiller,
+    stats,
+    info,
+    observations: servers.observations,
+    usage: gateway.usageSinceStart,
+    listen: hub.listen,
+    log,
+  });
+  function reporting(): Pick<DtmaInfo, "reporting"> {
+    const { condition } = reporter.state();
+    return condition === null ? {} : { reporting: condition };
+  }
   const api = createApi({
     certificate,
     guard: createGuard({ tokenHash: token.hash, allowedHosts: [hostname().toLowerCase(), ...settings.allowedHosts] }),
@@ -139,6 +175,7 @@ async function start(settings: Settings): Promise<void> {
     gateway,
     hub,
     stats,
+    reporter,
     info,
     async *logs(name, options) {
       const server = servers.get(name);
@@ -162,9 +199,12 @@ async function start(settings: Settings): Promise<void> {
       process.exit(1);
     }, drainMs).unref();
     try {
+      fulfiller.close();
+      await reporter.close();
       await operations.close();
       stats.close();
       await gateway.close();
+      await totals.close();
       if (request.servers === "stop") {
         const up = servers.all().filter(({ container }) => servers.isUp(container));
         await Promise.all(up.map(({ container }) => docker.stopContainer(container.id, stopGraceSeconds)));

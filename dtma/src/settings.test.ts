@@ -36,6 +36,11 @@ describe("readSettings", () => {
     );
   });
 
+  it("reads the text of the reporting file", () => {
+    expect(read([], { DTMA_REPORTING_FILE: "/r" }, { "/r": "{}" }).reporting).toBe("{}");
+    expect(read().reporting).toBeUndefined();
+  });
+
   it.each(["127.0.0.1", "127.1.2.3", "::1", "localhost"])("serves plain HTTP on %s", (host) => {
     expect(read(["--http", `--host=${host}`])).toMatchObject({ http: true, host });
   });
@@ -47,6 +52,7 @@ describe("readSettings", () => {
     [["--port=65536"], /--port must be a number/],
     [["--scope=a b"], /--scope must be/],
     [["--label=novalue"], /--label must be/],
+    [["--reporting-file=/none"], /The reporting file \/none does not exist/],
     [["--token-file=/none"], /The token file \/none does not exist/],
     [["--config=/none"], /The configuration file \/none does not exist/],
     [["--frobnicate"], /--frobnicate/],

@@ -36,6 +36,8 @@ export type Settings = Readonly<{
   /** As DOCKER_HOST. */
   dockerHost: string | undefined;
   token: string | undefined;
+  /** Text of the file that says where to report to, until a control centre says so. */
+  reporting: string | undefined;
 }>;
 
 const defaultPort = 30_000;
@@ -80,6 +82,7 @@ export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources)
     answerMs: readNumber("--answer-seconds", from(flags["answer-seconds"], "DTMA_ANSWER_SECONDS") ?? "30", 1, 600) * 1_000,
     dockerHost: nonEmpty(env.DOCKER_HOST) ?? nonEmpty(configuration.DOCKER_HOST),
     token: readToken(flags["token-file"], from(undefined, "DTMA_AUTH_TOKEN"), readFile),
+    reporting: readReporting(from(flags["reporting-file"], "DTMA_REPORTING_FILE"), readFile),
   });
 }
 
@@ -108,6 +111,7 @@ function parseFlags(argv: readonly string[]) {
         "allow-host": { type: "string", multiple: true },
         "answer-seconds": { type: "string" },
         "token-file": { type: "string" },
+        "reporting-file": { type: "string" },
         config: { type: "string" },
       },
     }).values;
@@ -147,6 +151,13 @@ function readToken(file: string | undefined, given: string | undefined, readFile
     throw new SettingsError("The token may hold only printable ASCII characters without spaces.");
   }
   return token;
+}
+
+function readReporting(file: string | undefined, readFile: Sources["readFile"]): string | undefined {
+  if (file === undefined) return undefined;
+  const text = readFile(file);
+  if (text === undefined) throw new SettingsError(`The reporting file ${file} does not exist.`);
+  return text;
 }
 
 function readNumber(flag: string, text: string, min: number, max: number): number {

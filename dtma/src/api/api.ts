@@ -7,6 +7,7 @@ import {
   type DtmaInfo,
   deployRequest,
   type LogLine,
+  reportingTarget,
   type ShutdownRequest,
   shutdownRequest,
 } from "../../../shared/dtma-protocol.ts";
@@ -19,6 +20,7 @@ import type { EventHub } from "../events.ts";
 import type { McpGateway } from "../gateway/gateway.ts";
 import type { Log } from "../log.ts";
 import type { Operations } from "../operations.ts";
+import type { Reporter } from "../report/index.ts";
 import type { LogOptions } from "../server-logs.ts";
 import type { Servers } from "../servers.ts";
 import type { Stats } from "../stats.ts";
@@ -46,6 +48,7 @@ type ApiDeps = {
   gateway: McpGateway;
   hub: EventHub;
   stats: Stats;
+  reporter: Reporter;
   info(): DtmaInfo;
   logs(name: string, options: LogOptions): AsyncIterable<LogLine>;
   shutdown(request: ShutdownRequest): void;
@@ -55,6 +58,8 @@ type ApiDeps = {
 export interface Api {
   /** The address it listens on. SettingsError-worthy failures are Node's own (EADDRINUSE, EACCES). */
   listen(host: string, port: number): Promise<{ port: number }>;
+  /** Streams of events that are open: control centres that are linked now. */
+  linkCount(): number;
   close(): Promise<void>;
 }
 
@@ -67,6 +72,7 @@ const logQuery = z.object({
 export function createApi(deps: ApiDeps): Api {
   const { guard, servers, operations, access, gateway, log } = deps;
   const open = new Set<() => void>();
+  let links = 0;
   const fastify = createFastify(deps.certificate);
 
   fastify.setErrorHandler((error, _request, reply) => {
@@ -157,6 +163,12 @@ export function createApi(deps: ApiDeps): Api {
     return reply.status(204).send();
   });
 
+  fastify.get("/v1/reporting", () => deps.reporter.state());
+  fastify.put("/v1/reporting", async (request, reply) => {
+    await deps.reporter.setTarget(parse(reportingTarget.nullable(), request.body, ""));
+    return reply.status(204).send();
+  });
+
   fastify.post("/v1/shutdown", (request, reply) => {
     const asked = parse(shutdownRequest, request.body, "");
     reply.raw.once("close", () => deps.shutdown(asked));
@@ -179,7 +191,11 @@ export function createApi(deps: ApiDeps): Api {
       listenToStats: wantsStats ? deps.stats.listen : undefined,
     });
     open.add(end);
-    reply.raw.on("close", () => open.delete(end));
+    links += 1;
+    reply.raw.on("close", () => {
+      links -= 1;
+      open.delete(end);
+    });
   });
 
   void fastify.register(async (mcp) => {
@@ -212,6 +228,7 @@ export function createApi(deps: ApiDeps): Api {
       const address = fastify.server.address();
       return { port: typeof address === "object" && address !== null ? address.port : port };
     },
+    linkCount: () => links,
     async close() {
       for (const end of open) end();
       await fastify.close();

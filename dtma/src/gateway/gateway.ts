@@ -9,6 +9,8 @@ export type McpGatewayDeps = {
   /** The endpoint of a server by name. NOT_FOUND, SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE. */
   endpointOf(server: string): Promise<ServerEndpoint>;
   onUsage(usage: ConnectionUsage): void;
+  /** Counts of earlier starts, from which the new ones go on. */
+  usageTotals?: readonly ConnectionUsage[];
   /** The number of open sessions of a server changed. */
   onSessions(server: string, count: number): void;
   /** A process could not be ended: it may still be there. */
@@ -25,6 +27,8 @@ export interface McpGateway {
   closeServer(server: string): Promise<void>;
   sessionCount(server: string): number;
   usage(): ConnectionUsage[];
+  /** Without the counts of earlier starts, and with connections that have no access any more. */
+  usageSinceStart(): ConnectionUsage[];
   /** Ends every session; resolves when no process is left. */
   close(): Promise<void>;
 }

@@ -34,7 +34,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   const ending = new Map<Session, Promise<void>>();
   const openings = new Set<Promise<void>>();
   const visits = new Set<Visit>();
-  const meter = new UsageMeter(deps.onUsage);
+  const meter = new UsageMeter(deps.onUsage, deps.usageTotals);
   let dispatcher: Agent | undefined;
   let closed: Promise<void> | undefined;
 
@@ -236,6 +236,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       }
       const those = [...sessions.values()].filter((session) => session.connectionId === connectionId);
       if (entry !== undefined) {
+        meter.remember(connectionId);
         for (const session of those) session.setAllowed(allowed);
         return;
       }
@@ -255,6 +256,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
 
     sessionCount: countOf,
     usage: () => meter.all(),
+    usageSinceStart: () => meter.sinceStart(),
 
     close() {
       closed ??= closeAll();
