@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { SharedDatabase } from "../../electron/main/sync/database.ts";
 import { openDatabase } from "../../electron/main/sync/open.ts";
-import type { Mutation } from "../../shared/sync-protocol.ts";
+import type { Mutation, SyncChange } from "../../shared/sync-protocol.ts";
 import { type Computer, createComputer } from "../fixtures/computers.ts";
 import { type Postgres, startPostgres } from "../fixtures/database.ts";
 import { type PlainCaller, plainWorkspace, type Workspace } from "../fixtures/database-people.ts";
@@ -91,7 +91,8 @@ describe.skipIf(parts.postgres === undefined)("three computers and a real Postgr
         let cursor = null;
         for (;;) {
           const answer = await (databases[1] as SharedDatabase).pull(cursor, 500);
-          for (const change of answer.changes) if (change.entity === entity && change.row !== null) found.push(change.row);
+          for (const change of answer.changes as SyncChange[])
+            if (change.entity === entity && change.row !== null) found.push(change.row);
           if (!answer.more) return found;
           cursor = answer.cursor;
         }

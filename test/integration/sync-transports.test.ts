@@ -9,7 +9,7 @@ import type { Credential } from "../../electron/main/sync/index.ts";
 import { openDatabase, testConnection } from "../../electron/main/sync/open.ts";
 import { parseRetryAfter } from "../../electron/main/sync/supabase.ts";
 import type { DatabaseTarget } from "../../shared/model/sync.ts";
-import type { Mutation } from "../../shared/sync-protocol.ts";
+import type { Mutation, SyncChange } from "../../shared/sync-protocol.ts";
 import { applyMigrations, type Postgres, type Supabase, startPostgres, startSupabase } from "../fixtures/database.ts";
 import { plainWorkspace } from "../fixtures/database-people.ts";
 import { parts } from "../setup/parts.ts";
@@ -94,7 +94,7 @@ describe.skipIf(parts.postgres === undefined)("the shared database, over either 
         expect((await database.push([made])).results).toMatchObject([{ status: "applied", revision: 1 }]);
         expect((await database.push([made])).results).toMatchObject([{ status: "duplicate", revision: 1 }]);
         await expect
-          .poll(async () => (await database.pull(null, 500)).changes.find((change) => change.id === id)?.row)
+          .poll(async () => ((await database.pull(null, 500)).changes as SyncChange[]).find((change) => change.id === id)?.row)
           .toMatchObject({ name: "First" });
         expect(await database.liveness()).toMatchObject({ toolboxes: [] });
         expect(await database.tools(["none"])).toEqual({ tools: {} });

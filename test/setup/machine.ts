@@ -175,7 +175,7 @@ const keyringScript = `
   "$@"`;
 
 /** Debian keeps the programs of each version in a folder of their own; elsewhere they are on the PATH. */
-function findPostgres(): string | undefined {
+export function findPostgres(): string | undefined {
   const base = "/usr/lib/postgresql";
   const versions = existsSync(base) ? readdirSync(base).map(Number) : [];
   const newest = Math.max(0, ...versions.filter((version) => existsSync(join(base, String(version), "bin", "initdb"))));

@@ -68,8 +68,6 @@ export interface Store extends Reader {
   readonly workspaceId: string;
   /** Runs `work` in one transaction. */
   write<T>(work: (tx: Writer) => T): T;
-  /** Hashes of tool lists that servers name and that are not here yet. */
-  missingToolLists(): string[];
   /** Everything there is, and where the feed stands. */
   snapshot(): { cursor: Cursor; rows: { [N in EntityName]: Entities[N][] } };
   /** What changed after the cursor; undefined when the feed cannot continue from it. */
@@ -140,6 +138,9 @@ function lock(db: Database.Database, folder: string): void {
     db.pragma("journal_mode = WAL");
     db.pragma("synchronous = FULL");
     db.pragma("foreign_keys = ON");
+    // A first pull writes a hundred thousand rows: pages stay in memory until a commit, and the log is folded in less often.
+    db.pragma("cache_size = -16000");
+    db.pragma("wal_autocheckpoint = 4000");
     db.exec("BEGIN IMMEDIATE; COMMIT;");
   } catch (error) {
     if (error instanceof Database.SqliteError && error.code.startsWith("SQLITE_BUSY")) {
@@ -303,12 +304,6 @@ function createStore(db: Database.Database): Store {
       if (sequence() !== before) notify();
       return result;
     },
-    missingToolLists: () =>
-      prepare(
-        `SELECT DISTINCT data ->> '$.shared.tools.hash' AS hash FROM servers WHERE hash IS NOT NULL AND hash NOT IN (SELECT id FROM toolLists)`,
-      )
-        .pluck()
-        .all() as string[],
     snapshot() {
       return db.transaction(() => ({
         cursor: cursorNow(),

@@ -30,10 +30,14 @@ INVARIANTS
 - Every call has a deadline. A call that failed may have been done: whoever sends mutations sends the same keys again.
 */
 
+/** A page whose rows are not looked at yet: that is done one by one, so that one that is not understood stops no other. */
+export type PulledPage = Omit<PullAnswer, "changes"> & { changes: unknown[] };
+const pulledPage = pullAnswer.extend({ changes: z.array(z.unknown()) });
+
 /** The shared database, whatever is in front of it. Every method fails with an AppError, often a `DatabaseError`. */
 export interface SharedDatabase {
   whoAmI(): Promise<WhoAmI>;
-  pull(cursor: PullCursor | null, limit: number): Promise<PullAnswer>;
+  pull(cursor: PullCursor | null, limit: number): Promise<PulledPage>;
   push(mutations: Mutation[]): Promise<PushAnswer>;
   tools(hashes: string[]): Promise<ToolsAnswer>;
   liveness(): Promise<Liveness>;
@@ -79,7 +83,7 @@ export function createSharedDatabase(transport: Transport): SharedDatabase {
   };
   return {
     whoAmI: () => ask(whoAmI, "sync_whoami"),
-    pull: (cursor, limit) => ask(pullAnswer, "sync_pull", { p_cursor: cursor, p_limit: limit }),
+    pull: (cursor, limit) => ask(pulledPage, "sync_pull", { p_cursor: cursor, p_limit: limit }),
     push: (mutations) => ask(pushAnswer, "sync_push", { p_mutations: mutations }),
     tools: (hashes) => ask(toolsAnswer, "sync_tools", { p_hashes: hashes }),
     liveness: () => ask(liveness, "sync_liveness"),

@@ -3,7 +3,7 @@ import type { Logger } from "../log.ts";
 import type { Store } from "../store/index.ts";
 import { assertCompatible, publishLocalRows, type TokenHashes, toWho } from "./account.ts";
 import { DatabaseError, type SharedDatabase } from "./database.ts";
-import { applyLiveness, pullPage } from "./pull.ts";
+import { applyLiveness, pullPages } from "./pull.ts";
 import { pushBatch } from "./push.ts";
 import { failureKind, type LinkEvent, type LinkState, transition } from "./transition.ts";
 
@@ -199,28 +199,27 @@ export function createEngine(deps: EngineDeps): Engine {
   async function pullAll(open: SharedDatabase, isHere: () => boolean): Promise<{ heldBack: boolean; changes: number }> {
     const startedAt = now();
     const toolboxes = new Set<string>();
+    const tools = new Set<string>();
     let changes = 0;
-    for (;;) {
-      const page = await pullPage(store, open, log, now);
+    let heldBack = false;
+    for await (const page of pullPages(store, open, log, now)) {
       changes += page.changes;
+      ({ heldBack } = page);
       for (const id of page.toolboxes) toolboxes.add(id);
-      if (!page.more || !isHere()) {
-        if (toolboxes.size > 0) deps.onToolboxes([...toolboxes]);
-        if (changes > 0) {
-          log.info("sync.pulled", { changes, durationMs: now() - startedAt });
-          refreshIdentity(toWho(await open.whoAmI()));
-          await fetchTools(open, isHere);
-        }
-        deps.onState(state);
-        return { heldBack: page.heldBack, changes };
-      }
-      // Lets windows and links have their turn between two pages.
-      await new Promise((resolve) => setImmediate(resolve));
+      for (const hash of page.missingTools) tools.add(hash);
+      if (!isHere()) break;
     }
+    if (toolboxes.size > 0) deps.onToolboxes([...toolboxes]);
+    if (changes > 0) {
+      log.info("sync.pulled", { changes, durationMs: now() - startedAt });
+      refreshIdentity(toWho(await open.whoAmI()));
+      await fetchTools(open, [...tools], isHere);
+    }
+    deps.onState(state);
+    return { heldBack, changes };
   }
 
-  async function fetchTools(open: SharedDatabase, isHere: () => boolean): Promise<void> {
-    const missing = store.missingToolLists();
+  async function fetchTools(open: SharedDatabase, missing: string[], isHere: () => boolean): Promise<void> {
     for (let start = 0; start < missing.length && isHere(); start += toolBatch) {
       const hashes = missing.slice(start, start + toolBatch);
       const { tools } = await open.tools(hashes);

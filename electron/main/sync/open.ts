@@ -58,7 +58,7 @@ export async function testConnection(open: OpenDatabase, target: DatabaseTarget,
     assertCompatible(who);
     if (who.roles.length === 0) throw new AppError("NOT_A_MEMBER");
     const { changes } = await database.pull(null, 50);
-    const isEmpty = changes.every(({ entity }) => entity === "person");
+    const isEmpty = changes.every((change) => (change as { entity: string }).entity === "person");
     return { steps: testSteps.map((id) => ({ id, state: "ok", error: null })), who: { ...toWho(who), isEmpty } };
   } catch (error) {
     const failure = toAppError(error);

@@ -1,11 +1,11 @@
 import { toAppError } from "../../../shared/errors.ts";
 import type { SharedEntityName } from "../../../shared/model/sync.ts";
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
-import type { Liveness, SyncChange } from "../../../shared/sync-protocol.ts";
+import { type Liveness, syncChange } from "../../../shared/sync-protocol.ts";
 import type { Logger } from "../log.ts";
 import type { Store, Writer } from "../store/index.ts";
 import type { Chore } from "../store/outbox.ts";
-import type { SharedDatabase } from "./database.ts";
+import type { PulledPage, SharedDatabase } from "./database.ts";
 import { entityNameOf, project } from "./rows.ts";
 
 /*
@@ -25,6 +25,8 @@ export type PullOutcome = {
   heldBack: boolean;
   /** Toolboxes that came, changed or went: their links may have to follow. */
   toolboxes: string[];
+  /** Lists of tools that servers name and that are not here yet. */
+  missingTools: string[];
 };
 
 /** Fetches one page and applies it. Rejects when the call failed; nothing has changed then. */
@@ -36,47 +38,88 @@ export async function pullPage(
   limit = pageLimit,
 ): Promise<PullOutcome> {
   const accountId = store.sync.account()?.id;
-  const answer = await database.pull(store.sync.cursor(), limit);
+  return applyPage(store, await database.pull(store.sync.cursor(), limit), accountId, log, now);
+}
+
+/** Pulls to the end; each page is fetched while the one before it is written. Yields what each page brought. */
+export async function* pullPages(
+  store: Store,
+  database: Pick<SharedDatabase, "pull">,
+  log: Pick<Logger, "warn">,
+  now: () => number,
+  limit = pageLimit,
+): AsyncGenerator<PullOutcome> {
+  const accountId = store.sync.account()?.id;
+  let next: Promise<PulledPage> | undefined = database.pull(store.sync.cursor(), limit);
+  while (next !== undefined) {
+    const answer: PulledPage = await next;
+    next = answer.more ? database.pull(answer.cursor, limit) : undefined;
+    // Its failure is met when its turn comes, or not at all when nobody waits for it any more.
+    next?.catch(() => undefined);
+    // The question must be on its way before this page takes the processor.
+    await new Promise((resolve) => setImmediate(resolve));
+    yield applyPage(store, answer, accountId, log, now);
+  }
+}
+
+function applyPage(
+  store: Store,
+  answer: PulledPage,
+  accountId: string | undefined,
+  log: Pick<Logger, "warn">,
+  now: () => number,
+): PullOutcome {
   return store.write((tx) => {
     // Somebody signed out while the answer was on its way.
-    if (tx.sync.account()?.id !== accountId) return { changes: 0, more: false, heldBack: false, toolboxes: [] };
+    if (tx.sync.account()?.id !== accountId)
+      return { changes: 0, more: false, heldBack: false, toolboxes: [], missingTools: [] };
     const isResetting = answer.reset || tx.sync.resetGeneration() !== undefined;
     const generation = answer.reset ? tx.sync.generation() + 1 : tx.sync.generation();
-    const toolboxes = new Set<string>();
-    for (const change of answer.changes) applyChange(tx, change, generation, toolboxes, log);
+    const seen = { toolboxes: new Set<string>(), toolHashes: new Set<string>() };
+    for (const change of answer.changes) applyChange(tx, change, generation, seen, log);
     const isWhole = isResetting && !answer.more;
     if (isWhole) {
-      for (const { entity, id } of tx.sync.syncedBefore(generation)) remove(tx, entity, id, toolboxes);
+      for (const { entity, id } of tx.sync.syncedBefore(generation)) remove(tx, entity, id, seen.toolboxes);
     }
     tx.sync.setCursor(answer.cursor, {
       resetGeneration: isResetting && !isWhole ? generation : undefined,
       generation,
       pulledAt: answer.more ? undefined : now(),
     });
-    return { changes: answer.changes.length, more: answer.more, heldBack: answer.heldBack, toolboxes: [...toolboxes] };
+    const missingTools = [...seen.toolHashes].filter((hash) => !tx.hasRow("toolLists", hash));
+    const { more, heldBack } = answer;
+    return { changes: answer.changes.length, more, heldBack, toolboxes: [...seen.toolboxes], missingTools };
   });
 }
 
-function applyChange(
-  tx: Writer,
-  change: SyncChange,
-  generation: number,
-  toolboxes: Set<string>,
-  log: Pick<Logger, "warn">,
-): void {
+type Seen = { toolboxes: Set<string>; toolHashes: Set<string> };
+
+function applyChange(tx: Writer, given: unknown, generation: number, seen: Seen, log: Pick<Logger, "warn">): void {
+  const parsed = syncChange.safeParse(given);
+  if (!parsed.success) {
+    // One row in a form this version does not know must not keep the others from arriving.
+    const { entity, id } = given as { entity?: unknown; id?: unknown };
+    log.warn("sync.row-skipped", { entity, id, where: parsed.error.issues[0]?.path.join(".") });
+    return;
+  }
+  const change = parsed.data;
   const entity = entityNameOf(change.entity);
-  if (change.row === null) return remove(tx, entity, change.id, toolboxes);
-  const isNew = tx.sync.synced(entity, change.id) === undefined;
-  tx.sync.setSynced(entity, change.id, { revision: change.revision, generation, row: change.row as Record<string, unknown> });
+  if (change.row === null) return remove(tx, entity, change.id, seen.toolboxes);
+  const isNewToolbox = change.entity === "toolbox" && tx.sync.synced(entity, change.id) === undefined;
+  tx.sync.setSynced(entity, change.id, {
+    revision: change.revision,
+    generation,
+    row: change.row as Record<string, unknown>,
+  });
+  if (change.entity === "server" && change.row.tools !== null) seen.toolHashes.add(change.row.tools.hash);
   if (change.entity === "toolbox") {
-    toolboxes.add(change.id);
-    const twin = isNew ? findTwin(tx, change.id, change.row.url, change.row.fingerprint) : undefined;
-    if (twin !== undefined) replaceTwin(tx, twin, change.id, toolboxes);
+    seen.toolboxes.add(change.id);
+    const twin = isNewToolbox ? findTwin(tx, change.id, change.row.url, change.row.fingerprint) : undefined;
+    if (twin !== undefined) replaceTwin(tx, twin, change.id, seen.toolboxes);
   }
   try {
-    project(tx, entity, change.id);
+    project(tx, entity, change.id, change.row);
   } catch (error) {
-    // One row in a form this version does not know must not keep the others from arriving.
     log.warn("sync.row-skipped", { entity, id: change.id, error: toAppError(error) });
   }
 }

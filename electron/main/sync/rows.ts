@@ -30,16 +30,17 @@ export function entityNameOf(entity: SyncEntity): SharedEntityName {
 /**
  * Writes the row of an entity anew: what the database has of it, with the queued changes on top. A row the database has
  * not shown yet keeps what is here, with the queued changes on top; one that a queued change deletes stays deleted.
+ * `known` saves reading the database's row where it is at hand.
  */
-export function project(tx: Writer, entity: SharedEntityName, id: string): void {
+export function project(tx: Writer, entity: SharedEntityName, id: string, known?: object): void {
   const pending = tx.sync.entriesOf(entity, id);
   const isDeleted = pending.some(({ change }) => change.kind.endsWith(".delete") && change.condition.state !== "parked");
   if (isDeleted && entity !== "servers") return;
   const puts = pending.filter(({ change }) => change.kind.endsWith(".put"));
-  const shown = tx.sync.synced(entity, id)?.row ?? undefined;
+  const shown = known ?? tx.sync.synced(entity, id)?.row ?? undefined;
   const row = shown === undefined ? tx.get(entity, id) : toRow(tx, entity, id, shown);
   if (row === undefined) return;
-  const next = laidOver(row, puts, entity);
+  const next = puts.length === 0 ? row : laidOver(row, puts, entity);
   tx.putSynced(entity, (isDeleted ? { ...next, desired: "deleted" } : next) as never);
 }
 
