@@ -12,7 +12,7 @@ import { type Column, Table } from "../../ui/table.tsx";
 import { commandIcons, useServerCommands } from "./commands.tsx";
 import { type Command, commandsFor, describeServer } from "./describe.ts";
 import { ServerStateLabel } from "./server-state.tsx";
-import { SourceLabel, shortDigest, sourceText } from "./source.tsx";
+import { shortDigest, sourceName, sourceText } from "./source.tsx";
 
 type ServersTableProps = {
   servers: readonly Server[];
@@ -80,7 +80,7 @@ export function ServersTable({
               .filter(Boolean)
               .join("\n")}
           >
-            <SourceLabel source={row.spec.source} />
+            {sourceName(row.spec.source)}
           </span>
         ),
       },

@@ -5,16 +5,10 @@ export function sourceText(source: ServerSource): string {
   return source.type === "npm" ? `${source.package}@${source.version}` : source.image;
 }
 
-/** A source in a narrow place: what tells it from others stays in sight, the scope or registry before it is cut first. */
-export function SourceLabel({ source }: { source: ServerSource }) {
+/** A source for a narrow column: without the scope or registry before its name, which servers of one kind share. */
+export function sourceName(source: ServerSource): string {
   const whole = sourceText(source);
-  const end = whole.lastIndexOf("/") + 1;
-  return (
-    <span className="flex min-w-0">
-      <span className="min-w-0 shrink-[1000] truncate text-faint">{whole.slice(0, end)}</span>
-      <span className="min-w-0 truncate">{whole.slice(end)}</span>
-    </span>
-  );
+  return whole.slice(whole.lastIndexOf("/") + 1);
 }
 
 /** A digest short enough to be read out. */
