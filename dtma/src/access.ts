@@ -10,6 +10,8 @@ INVARIANTS
 - The toolbox knows tokens by their hashes only.
 - A change that a control centre asks for is on disk before it is answered, and applies to open sessions before it is
   answered. One of the database's list applies at once, and is on disk before its hash counts as known.
+- A removal that could not be written still ends what is open, and asking again writes it: nothing is answered as done that
+  the next start would not know.
 - A token that was replaced ends the sessions that were opened with it.
 */
 
@@ -57,15 +59,18 @@ export async function openAccessList(
   let listHash = stored.listHash;
   let entries = mergeAccess(sources);
   let lastWrite: Promise<void> = Promise.resolve();
+  let isUnsaved = false;
 
   /** Writes follow one another, each with the whole list of its moment. */
   async function save(): Promise<void> {
     const write = lastWrite
       .catch(() => {})
-      .then(() => {
+      .then(async () => {
+        isUnsaved = true;
         const listed = [...sources.listed.values()];
         const content: z.input<typeof kept> = { listed, listHash, direct: [...sources.direct.values()] };
-        return data.write(fileName, JSON.stringify(content));
+        await data.write(fileName, JSON.stringify(content));
+        isUnsaved = false;
       });
     lastWrite = write;
     await write;
@@ -90,8 +95,11 @@ export async function openAccessList(
 
   async function apply(next: AccessSources): Promise<void> {
     const changes = change(next);
-    await save();
-    await tell(changes);
+    try {
+      await save();
+    } finally {
+      await tell(changes);
+    }
   }
 
   return {
@@ -107,7 +115,7 @@ export async function openAccessList(
     },
     async remove(id) {
       const entry = entries.get(id);
-      if (entry === undefined) return;
+      if (entry === undefined) return isUnsaved ? save() : undefined;
       const direct = new Map(sources.direct);
       if (listHash === null && !sources.listed.has(id)) direct.delete(id);
       else direct.set(id, { said: "removed", connectionId: entry.connectionId, tokenHash: entry.tokenHash, at: now() });
@@ -115,7 +123,7 @@ export async function openAccessList(
     },
     async removeServer(server) {
       const gone = [...entries.values()].filter((entry) => entry.server === server);
-      if (gone.length === 0) return;
+      if (gone.length === 0) return isUnsaved ? save() : undefined;
       const [listed, direct] = [new Map(sources.listed), new Map(sources.direct)];
       for (const { connectionId: id } of gone) {
         direct.delete(id);
