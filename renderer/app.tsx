@@ -1,5 +1,5 @@
 import { CSPProvider } from "@base-ui/react/csp-provider";
-import { type ReactNode, useEffect } from "react";
+import { type ReactNode, useEffect, useRef } from "react";
 import { Redirect, Route, Router, Switch, useLocation } from "wouter";
 import { Activity } from "./admin/activity.tsx";
 import { Catalogue, DeployScreen, TemplateScreen } from "./admin/catalogue.tsx";
@@ -50,11 +50,12 @@ function Window() {
   const isReady = useCopy((copy) => copy.isReady);
   const hasSession = useSession((state) => state.session !== null);
   const isRefused = useLinkState().state === "refused";
+  const content = useFocusOfPlace(path);
   return (
     <div className="flex h-full flex-col">
       <button
         type="button"
-        onClick={() => document.getElementById("content")?.focus()}
+        onClick={() => content.current?.focus()}
         className="sr-only focus:not-sr-only focus:absolute focus:top-2 focus:left-2 focus:z-80 focus:rounded-md focus:bg-raised focus:px-3 focus:py-1.5 focus:shadow-lg"
       >
         {text.shell.skip}
@@ -63,6 +64,7 @@ function Window() {
         <Sidebar view={view} />
         <main
           id="content"
+          ref={content}
           tabIndex={-1}
           className="my-2 mr-2 flex min-w-0 flex-1 flex-col overflow-hidden rounded-xl border border-line bg-surface outline-none"
         >
@@ -77,6 +79,19 @@ function Window() {
       <QueueDrawer />
     </div>
   );
+}
+
+/** A place that is left takes the focused element with it: the keyboard then goes on in the content, not at the top. */
+function useFocusOfPlace(path: string) {
+  const content = useRef<HTMLElement>(null);
+  const last = useRef(path);
+  useEffect(() => {
+    if (last.current === path) return;
+    last.current = path;
+    if (document.activeElement === null || document.activeElement === document.body)
+      content.current?.focus({ preventScroll: true });
+  }, [path]);
+  return content;
 }
 
 /** Nothing has arrived yet, or what should have arrived failed. */

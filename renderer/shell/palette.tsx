@@ -1,7 +1,7 @@
 import { Autocomplete } from "@base-ui/react/autocomplete";
 import { Dialog } from "@base-ui/react/dialog";
 import { Bot, Boxes, CornerDownLeft, type LucideIcon, Search, Server, SquareLibrary, UserRound, Zap } from "lucide-react";
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { useLocation } from "wouter";
 import { places } from "../places.ts";
 import { useCopy, useRows, useSession, useUi } from "../state/index.ts";
@@ -28,10 +28,14 @@ export function Palette() {
   const setOpen = useUi((ui) => ui.setPaletteOpen);
   const [wasOpen, setWasOpen] = useState(isOpen);
   const [opening, setOpening] = useState(0);
+  const hasChosen = useRef(false);
   if (isOpen !== wasOpen) {
     setWasOpen(isOpen);
     if (isOpen) setOpening(opening + 1);
   }
+  useEffect(() => {
+    if (isOpen) hasChosen.current = false;
+  }, [isOpen]);
   useEffect(() => {
     const toggle = (event: KeyboardEvent) => {
       if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
@@ -48,10 +52,18 @@ export function Palette() {
         <Dialog.Viewport className="fixed inset-0 z-50 flex items-start justify-center overflow-hidden px-4 pt-[14vh]">
           <Dialog.Popup
             aria-label={text.palette.title}
+            // What is chosen is in the content; who only looked goes back to where they were.
+            finalFocus={() => (hasChosen.current ? document.getElementById("content") : true)}
             className="flex w-full max-w-xl flex-col overflow-hidden rounded-xl bg-raised text-ink shadow-xl outline-none transition-[opacity,transform] duration-100 ease-quick data-ending-style:scale-[0.98] data-starting-style:scale-[0.98] data-ending-style:opacity-0 data-starting-style:opacity-0"
           >
             {/* While it fades out after one opening, the next one already starts anew. */}
-            <Finder key={opening} onDone={() => setOpen(false)} />
+            <Finder
+              key={opening}
+              onDone={() => {
+                hasChosen.current = true;
+                setOpen(false);
+              }}
+            />
             <Dialog.Close className="sr-only">{text.app.close}</Dialog.Close>
           </Dialog.Popup>
         </Dialog.Viewport>
