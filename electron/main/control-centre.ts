@@ -8,6 +8,7 @@ import { createLinks } from "./links.ts";
 import type { Logger } from "./log.ts";
 import { watchMachine } from "./machine-signals.ts";
 import { createMcpSessions } from "./remote/mcp.ts";
+import { createReporting, createReportingTokens } from "./reporting.ts";
 import { createRoutes, type Routes } from "./routes.ts";
 import { createServers } from "./servers.ts";
 import type { Settings } from "./settings.ts";
@@ -16,7 +17,6 @@ import type { Chore } from "./store/outbox.ts";
 import { createSync } from "./sync/index.ts";
 import { networkShape } from "./sync/network.ts";
 import { openDatabase } from "./sync/open.ts";
-import { hashOf } from "./sync/payloads.ts";
 import { createSchemaTool } from "./sync/schema.ts";
 import { createThisComputer } from "./this-computer.ts";
 import { createToolboxes } from "./toolboxes.ts";
@@ -46,12 +46,21 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
   });
   const sessions = createMcpSessions({ name: "dtma-control-centre", version: settings.version });
   const links = createLinks({ store, vault, log, onConnected: (id) => void deliver(id) });
+  const reportingTokens = createReportingTokens(vault);
   const connections = createConnections({ store, vault, links, sessions, log });
   const { revoke } = connections;
   const servers = createServers({ store, vault, links, revoke });
   const agents = createAgents({ store, revoke });
-  const thisComputer = createThisComputer({ settings, store, vault, links, log, onDocker: (docker) => facts.set({ docker }) });
-  const toolboxes = createToolboxes({ store, vault, links, thisComputer });
+  const thisComputer = createThisComputer({
+    settings,
+    store,
+    vault,
+    links,
+    reportingTokens,
+    log,
+    onDocker: (docker) => facts.set({ docker }),
+  });
+  const toolboxes = createToolboxes({ store, vault, links, thisComputer, reportingTokens });
 
   const sync = createSync({
     store,
@@ -62,10 +71,7 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
       set: (id, value) => vault.set({ kind: "account", id }, value),
     },
     hashes: {
-      async toolbox(id) {
-        const token = await vault.get({ kind: "toolbox", id });
-        return token === undefined ? undefined : hashOf(token);
-      },
+      toolbox: reportingTokens.hash,
       connection: (id) => connections.tokenHash(id as ConnectionId),
     },
     doChore,
@@ -73,9 +79,13 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
       for (const id of ids) links.follow(id as ToolboxId).catch((error: unknown) => log.warn("link.not-followed", { error }));
     },
   });
-  sync.onCondition(() => facts.set({ sync: sync.condition() }));
+  const reporting = createReporting({ store, vault, links, log, condition: sync.condition });
+  sync.onCondition(() => {
+    facts.set({ sync: sync.condition() });
+    void reporting.deliver();
+  });
   const schema = createSchemaTool(join(settings.appRoot, "resources", "supabase", "migrations"));
-  const workspace = createWorkspace({ sync, schema, open: openDatabase });
+  const workspace = createWorkspace({ sync, schema, reporting, open: openDatabase });
   let stopWatchingMachine = () => {};
 
   async function doChore(chore: Chore): Promise<void> {
@@ -86,6 +96,7 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
     const token = await vault.get({ kind: "toolbox", id: chore.from });
     if (token !== undefined) await vault.set({ kind: "toolbox", id: chore.to }, token);
     await vault.delete({ kind: "toolbox", id: chore.from });
+    await reportingTokens.forget(chore.from);
     await links.close(chore.to as ToolboxId);
     links.open(chore.to as ToolboxId);
   }
@@ -95,6 +106,7 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
     try {
       await connections.deliver(id);
       await servers.deliver(id);
+      await reporting.deliver(id);
     } catch (error) {
       log.warn("toolbox.delivery-failed", { toolboxId: id, error });
     }
@@ -118,6 +130,7 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
     connections,
     sync,
     workspace,
+    reporting,
   });
 
   return {

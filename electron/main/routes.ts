@@ -6,6 +6,7 @@ import { AppError, toAppError } from "../../shared/errors.ts";
 import type { Agents } from "./agents.ts";
 import type { Connections } from "./connections.ts";
 import type { Logger } from "./log.ts";
+import type { Reporting } from "./reporting.ts";
 import type { Servers } from "./servers.ts";
 import type { Store } from "./store/index.ts";
 import type { Sync } from "./sync/index.ts";
@@ -29,13 +30,15 @@ export type RouteDeps = {
   connections: Connections;
   sync: Sync;
   workspace: Workspace;
+  reporting: Reporting;
 };
 
 export type Routes = ReturnType<typeof createRoutes>;
 
 /** The table contract method → module call. The role is checked before anything of the input is looked at. */
 export function createRoutes(deps: RouteDeps) {
-  const { session, store, facts, log, thisComputer, toolboxes, servers, agents, connections, sync, workspace } = deps;
+  const { session, store, facts, log, thisComputer, toolboxes, servers, agents, connections, sync, workspace, reporting } =
+    deps;
 
   /** A window has the roles that its host and the shared database both give it. */
   const rolesAt = (context: RouteContext) => context.roles.filter((role) => sync.roles().includes(role));
@@ -119,6 +122,10 @@ export function createRoutes(deps: RouteDeps) {
       makeFirstAdmin: os.workspace.makeFirstAdmin.handler(({ input: { person, ...owner } }) =>
         workspace.makeFirstAdmin(owner, person),
       ),
+      makeReportingLogin: os.workspace.makeReportingLogin.handler(async ({ input }) => ({
+        user: await workspace.makeReportingLogin(input),
+      })),
+      setReportingLogin: os.workspace.setReportingLogin.handler(({ input }) => reporting.setLogin(input)),
       addPerson: os.workspace.addPerson.handler(({ input }) => workspace.addPerson(input)),
       setRole: os.workspace.setRole.handler(({ input }) => sync.setRole(input.personId, input.role, input.isGranted)),
       update: os.workspace.update.handler(({ input }) => sync.setWorkspace(input)),

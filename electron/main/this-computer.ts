@@ -10,9 +10,10 @@ import type { Toolbox } from "../../shared/model/toolbox.ts";
 import type { Links } from "./links.ts";
 import type { Logger } from "./log.ts";
 import { probeDocker } from "./remote/docker-probe.ts";
+import type { ReportingTokens } from "./reporting.ts";
 import type { Settings } from "./settings.ts";
 import type { Store } from "./store/index.ts";
-import { hashOf, toolboxChanged, toolboxCreated } from "./sync/payloads.ts";
+import { toolboxCreated } from "./sync/payloads.ts";
 import type { Vault } from "./vault/index.ts";
 
 /*
@@ -41,6 +42,7 @@ export type ThisComputerDeps = {
   store: Store;
   vault: Vault;
   links: Links;
+  reportingTokens: ReportingTokens;
   log: Logger;
   onDocker(condition: Facts["docker"]): void;
 };
@@ -53,7 +55,7 @@ const steadyAfterMs = 60_000;
 const probeIntervalMs = { up: 30_000, down: 5_000 };
 
 export function createThisComputer(deps: ThisComputerDeps): ThisComputer {
-  const { settings, store, vault, links, log } = deps;
+  const { settings, store, vault, links, reportingTokens, log } = deps;
   const stopping = new AbortController();
   let probeTimer: NodeJS.Timeout | undefined;
   let isDraining = false;
@@ -107,10 +109,6 @@ export function createThisComputer(deps: ThisComputerDeps): ThisComputer {
   async function makeToken(id: ToolboxId): Promise<string> {
     const token = newToken();
     await vault.set({ kind: "toolbox", id }, token);
-    store.write((tx) => {
-      const row = tx.get("toolboxes", id);
-      if (row !== undefined) tx.enqueue(toolboxChanged(row, { tokenHash: hashOf(token) }));
-    });
     return token;
   }
 
@@ -140,11 +138,11 @@ export function createThisComputer(deps: ThisComputerDeps): ThisComputer {
         throw new AppError("DOCKER_UNAVAILABLE", docker.state === "down" ? { message: docker.reason } : {});
       const id = randomUUID() as ToolboxId;
       const created = newRow(id);
-      const token = newToken();
-      await vault.set({ kind: "toolbox", id }, token);
+      await makeToken(id);
+      const tokenHash = await reportingTokens.hash(id);
       store.write((tx) => {
         tx.put("toolboxes", created);
-        tx.enqueue(toolboxCreated(created, hashOf(token)));
+        tx.enqueue(toolboxCreated(created, tokenHash));
       });
       begin(id);
       links.open(id);

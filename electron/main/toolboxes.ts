@@ -5,8 +5,9 @@ import type { Toolbox } from "../../shared/model/toolbox.ts";
 import type { Links } from "./links.ts";
 import { createDtmaClient } from "./remote/dtma.ts";
 import { isLoopback, readFingerprint } from "./remote/http.ts";
+import type { ReportingTokens } from "./reporting.ts";
 import type { Store } from "./store/index.ts";
-import { hashOf, toolboxChanged, toolboxCreated, toolboxDeleted } from "./sync/payloads.ts";
+import { toolboxChanged, toolboxCreated, toolboxDeleted } from "./sync/payloads.ts";
 import type { ThisComputer } from "./this-computer.ts";
 import type { Vault } from "./vault/index.ts";
 
@@ -27,11 +28,17 @@ export interface Toolboxes {
   remove(id: ToolboxId): Promise<void>;
 }
 
-export type ToolboxesDeps = { store: Store; vault: Vault; links: Links; thisComputer: ThisComputer };
+export type ToolboxesDeps = {
+  store: Store;
+  vault: Vault;
+  links: Links;
+  thisComputer: ThisComputer;
+  reportingTokens: ReportingTokens;
+};
 
 const inspectTimeoutMs = 15_000;
 
-export function createToolboxes({ store, vault, links, thisComputer }: ToolboxesDeps): Toolboxes {
+export function createToolboxes({ store, vault, links, thisComputer, reportingTokens }: ToolboxesDeps): Toolboxes {
   return {
     async inspect(address) {
       const url = parseAddress(address);
@@ -54,6 +61,7 @@ export function createToolboxes({ store, vault, links, thisComputer }: Toolboxes
       const info = await trial.info().finally(() => trial.close());
       const id = randomUUID() as ToolboxId;
       await vault.set({ kind: "toolbox", id }, token);
+      const tokenHash = await reportingTokens.hash(id);
       try {
         const row: Toolbox = {
           id,
@@ -74,7 +82,7 @@ export function createToolboxes({ store, vault, links, thisComputer }: Toolboxes
         };
         store.write((tx) => {
           tx.put("toolboxes", row);
-          tx.enqueue(toolboxCreated(row, hashOf(token)));
+          tx.enqueue(toolboxCreated(row, tokenHash));
         });
       } catch (error) {
         await vault.delete({ kind: "toolbox", id });
@@ -96,15 +104,13 @@ export function createToolboxes({ store, vault, links, thisComputer }: Toolboxes
       links.reconnectNow(id);
     },
     async authorize(id, token) {
-      const { name, url, fingerprint, shared } = store.mustGet("toolboxes", id);
+      const { name, url, fingerprint } = store.mustGet("toolboxes", id);
       if (url === null)
         throw new AppError("TOOLBOX_UNREACHABLE", { message: `${name} has no address that this computer can use.` });
       parseAddress(url);
       const trial = createDtmaClient({ url, fingerprint, getToken: async () => token });
       await trial.info().finally(() => trial.close());
       await vault.set({ kind: "toolbox", id }, token);
-      if (shared?.canReport === false)
-        store.write((tx) => tx.enqueue(toolboxChanged(tx.mustGet("toolboxes", id), { tokenHash: hashOf(token) })));
       await links.close(id);
       links.open(id);
     },
@@ -119,6 +125,7 @@ export function createToolboxes({ store, vault, links, thisComputer }: Toolboxes
         tx.enqueue(toolboxDeleted(row));
       });
       await vault.delete({ kind: "toolbox", id });
+      await reportingTokens.forget(id);
       for (const connection of connections) await vault.delete({ kind: "connection", id: connection.id });
       for (const server of servers) {
         for (const secret of server.spec.secrets)

@@ -1,9 +1,10 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import type { z } from "zod";
 import type { credential, SchemaPlan, TestReport } from "../../shared/contract/workspace.ts";
 import { AppError } from "../../shared/errors.ts";
 import type { DatabaseTarget } from "../../shared/model/sync.ts";
 import { type NewPerson, newPerson, type PersonRow } from "../../shared/sync-protocol.ts";
+import type { Reporting } from "./reporting.ts";
 import { type BrowserSignIn, beginBrowserSignIn } from "./sync/browser-sign-in.ts";
 import type { OpenDatabase, Sync } from "./sync/index.ts";
 import { testConnection } from "./sync/open.ts";
@@ -38,12 +39,14 @@ export interface Workspace {
   applySchema(owner: Owner, versions: string[]): Promise<string[]>;
   makeFirstAdmin(owner: Owner, person: PersonInput): Promise<PersonRow>;
   addPerson(person: PersonInput): Promise<PersonRow>;
+  /** Makes the login role with which toolboxes report to a plain Postgres, and tells it to them. Answers its name. */
+  makeReportingLogin(owner: Owner): Promise<string>;
   stop(): void;
 }
 
-export type WorkspaceDeps = { sync: Sync; schema: SchemaTool; open: OpenDatabase };
+export type WorkspaceDeps = { sync: Sync; schema: SchemaTool; reporting: Reporting; open: OpenDatabase };
 
-export function createWorkspace({ sync, schema, open }: WorkspaceDeps): Workspace {
+export function createWorkspace({ sync, schema, reporting, open }: WorkspaceDeps): Workspace {
   const signIns = new Map<string, { target: Target<"supabase">; attempt: BrowserSignIn }>();
 
   const withPassword = ({ email, password }: z.output<typeof credential>) => ({ kind: "password", email, password }) as const;
@@ -75,6 +78,12 @@ export function createWorkspace({ sync, schema, open }: WorkspaceDeps): Workspac
     applySchema: ({ target, password }, versions) => schema.apply(target, password, versions),
     makeFirstAdmin: ({ target, password }, person) => schema.makeFirstAdmin(target, password, toNewPerson(person)),
     addPerson: (person) => sync.addPerson(toNewPerson(person)),
+    async makeReportingLogin({ target, password }) {
+      const login = { user: `dtma_reports_${randomBytes(4).toString("hex")}`, password: randomBytes(24).toString("base64url") };
+      await schema.makeReportingLogin(target, password, login);
+      await reporting.setLogin(login);
+      return login.user;
+    },
     stop() {
       for (const { attempt } of signIns.values()) attempt.cancel();
     },

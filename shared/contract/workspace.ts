@@ -108,6 +108,18 @@ export const workspaceContract = {
     )
     .output(personRow),
 
+  /**
+   * Plain Postgres: makes a login role with which the toolboxes of this workspace report, and tells them. Answers its
+   * name; its password goes to the keychain and to the toolboxes.
+   */
+  makeReportingLogin: route("admin")
+    .input(owner)
+    .output(z.object({ user: z.string() })),
+  /** Plain Postgres: the same with a login role that somebody made by hand, a member of `dtma_toolbox`. */
+  setReportingLogin: route("admin")
+    .input(z.object({ user: z.string().min(1).max(63), password }))
+    .output(z.void()),
+
   /** Lets somebody in. On Postgres with `newPassword` the login role is made, too. */
   addPerson: route("admin")
     .input(

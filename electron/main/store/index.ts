@@ -139,7 +139,7 @@ function lock(db: Database.Database, folder: string): void {
     db.pragma("synchronous = FULL");
     db.pragma("foreign_keys = ON");
     // A first pull writes a hundred thousand rows: pages stay in memory until a commit, and the log is folded in less often.
-    db.pragma("cache_size = -16000");
+    db.pragma("cache_size = -12000");
     db.pragma("wal_autocheckpoint = 4000");
     db.exec("BEGIN IMMEDIATE; COMMIT;");
   } catch (error) {

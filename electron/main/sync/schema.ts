@@ -41,6 +41,8 @@ export type SchemaTool = {
   apply(target: PostgresTarget, password: string, versions: string[]): Promise<string[]>;
   /** ALREADY_EXISTS as soon as there is an admin. */
   makeFirstAdmin(target: PostgresTarget, password: string, person: NewPerson): Promise<PersonRow>;
+  /** Makes a login role that can report for toolboxes and do nothing else. */
+  makeReportingLogin(target: PostgresTarget, password: string, login: { user: string; password: string }): Promise<void>;
 };
 
 /** Of two control centres that apply at once, one waits for the other. Any number that nothing else uses. */
@@ -81,6 +83,12 @@ export function createSchemaTool(folder: string): SchemaTool {
       asOwner(target, password, async (client) => {
         const { rows } = await client.query("select public.make_first_admin($1) as answer", [JSON.stringify(person)]);
         return personRow.parse((rows[0] as { answer: unknown }).answer);
+      }),
+    makeReportingLogin: (target, password, login) =>
+      asOwner(target, password, async (client) => {
+        const role = client.escapeIdentifier(login.user);
+        const verifier = client.escapeLiteral(scramVerifier(login.password));
+        await client.query(`create role ${role} login in role dtma_toolbox password ${verifier}`);
       }),
   };
 }

@@ -15,6 +15,9 @@ export type SecretKey =
   | { kind: "connection"; id: string }
   /** What proves the person to the shared database: a password, or the session that is renewed. */
   | { kind: "account"; id: string }
+  /** With which a toolbox reports to the shared database; of a workspace, the login role its toolboxes use. */
+  | { kind: "reporting"; id: string }
+  | { kind: "reporting-login"; id: string }
   | { kind: "server-secret"; id: string; name: string };
 
 export interface Vault {
