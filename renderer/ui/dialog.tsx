@@ -77,6 +77,10 @@ export function Dialog({
 /** What dims the window behind a dialog. */
 export function DialogBackdrop() {
   return (
-    <BaseDialog.Backdrop className="fixed inset-0 z-50 bg-scrim transition-opacity duration-150 data-ending-style:opacity-0 data-starting-style:opacity-0" />
+    <BaseDialog.Backdrop
+      // Also over a dialog that this one was opened from.
+      forceRender
+      className="fixed inset-0 z-50 bg-scrim transition-opacity duration-150 data-ending-style:opacity-0 data-starting-style:opacity-0"
+    />
   );
 }

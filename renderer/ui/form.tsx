@@ -324,7 +324,7 @@ type ToggleProps = Labelling & {
 };
 
 const tick =
-  "shrink-0 appearance-none border transition-colors focus-visible:outline-2 focus-visible:outline-focus focus-visible:outline-offset-2 checked:border-accent checked:bg-accent indeterminate:border-accent indeterminate:bg-accent disabled:opacity-60 aria-invalid:border-danger";
+  "shrink-0 appearance-none border transition-colors focus-visible:outline-2 focus-visible:outline-focus focus-visible:outline-offset-2 checked:border-accent checked:bg-accent disabled:opacity-60 aria-invalid:border-danger";
 const square = "border-control-hover bg-field hover:border-faint";
 
 /** On or off, at once. */
@@ -373,7 +373,12 @@ export function Checkbox({
         checked={isChecked}
         disabled={isDisabled}
         onChange={(event) => onChange(event.target.checked)}
-        className={join(tick, square, "peer size-4 rounded-[5px]")}
+        className={join(
+          tick,
+          square,
+          // A group of radios without a choice is indeterminate, too, and must not look like one.
+          "peer size-4 rounded-[5px] indeterminate:border-accent indeterminate:bg-accent",
+        )}
       />
       <Check
         size={12}

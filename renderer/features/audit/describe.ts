@@ -68,10 +68,16 @@ const references: Readonly<Record<string, string>> = {
 
 const longest = 60;
 
+function toolsInWords(allowed: unknown): string {
+  if (!Array.isArray(allowed)) return text.conflict.allTools;
+  return allowed.length === 0 ? text.conflict.noTools : allowed.join(", ");
+}
+
 function shortValue(member: string, value: unknown, nameOf: NameOf): string {
   if (value === null || value === undefined || value === "") return words.nothing;
   const entity = references[member];
   if (entity !== undefined && typeof value === "string") return nameOf(entity, value) ?? value.slice(0, 8);
+  if (member === "connection_config") return toolsInWords((value as { allowedTools?: unknown }).allowedTools);
   const shown = typeof value === "string" ? value : JSON.stringify(value);
   return shown.length > longest ? `${shown.slice(0, longest)}…` : shown;
 }

@@ -97,7 +97,7 @@ export function ChangeItem({ change, places, before, after, afterNext, onOpen }:
       {change.condition.state === "parked" && (
         <div className="flex flex-col gap-2">
           <p className="break-words text-sm">
-            {change.condition.reason.message}
+            {change.condition.conflict?.isDeleted === true ? text.conflict.deletedShort : change.condition.reason.message}
             <span className="text-muted"> {change.condition.conflict === null && change.condition.reason.nextStep}</span>
           </p>
           <div className="flex flex-wrap gap-2">

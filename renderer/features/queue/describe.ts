@@ -64,9 +64,11 @@ function isOnly(fields: readonly string[], name: string): boolean {
   return fields.every((field) => field === name || bearings.has(field));
 }
 
-/** The members a change sets, in words; empty for deletions and for what its title says already. */
+/** The members a change sets, in words; empty where what it does says it already. */
 export function fieldsInWords(change: QueuedChange, places: Places): string {
   if (change.kind.endsWith(".delete") || isCreation(change, places)) return "";
+  const isSaid = ["connection.put", "toolbox.put", "server.put"].includes(change.kind);
+  if (isSaid && change.fields.filter((field) => !bearings.has(field)).length === 1) return "";
   const names = change.fields.filter((field) => !bearings.has(field)).map((field) => words.fields[field] ?? field);
   return names.length === 0 ? "" : words.sets(new Intl.ListFormat("en").format(names));
 }

@@ -40,7 +40,7 @@ export function describeSync(sync: SyncCondition, nowMs: number): SyncDescriptio
       };
     case "blocked":
       return {
-        tone: "danger",
+        tone: link.error.code === "NOT_A_MEMBER" ? "warn" : "danger",
         words: asOf(words.stopped(formatTime(link.since, nowMs), words.why[link.error.code] ?? words.whyElse)),
         detail: `${link.error.message} ${words.nextLook(formatAge(link.until - nowMs))}`,
       };

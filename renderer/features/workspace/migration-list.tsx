@@ -13,7 +13,12 @@ const tones: Record<SchemaPlan["migrations"][number]["state"], StatusTone> = {
 /** Every migration with what it does and whether it is still to be done. */
 export function MigrationList({ plan }: { plan: SchemaPlan }) {
   return (
-    <ol aria-label={words.list} className="flex flex-col overflow-hidden rounded-lg border border-line">
+    <ol
+      aria-label={words.list}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region has to be reachable by keyboard
+      tabIndex={0}
+      className="flex max-h-[44vh] flex-col overflow-y-auto rounded-lg border border-line"
+    >
       {plan.migrations.map(({ version, name, summary, state }) => (
         <li key={version} className="flex flex-col gap-0.5 border-line border-b px-3.5 py-2.5 last:border-b-0">
           <div className="flex items-center gap-2.5">
