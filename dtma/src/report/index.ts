@@ -31,6 +31,7 @@ INVARIANTS
 */
 
 const debounceMs = 250;
+const sessionsEndMs = 5_000;
 
 /** A wish this DTMA does not understand, because it is older than the control centre that made it, is left alone. */
 const lenientAnswer = reportAnswer.extend({ desired: z.array(z.unknown()).nullable() });
@@ -135,9 +136,11 @@ export function createReporter(deps: ReporterDeps): Reporter {
       }
       const { data } = answer;
       for (const counts of usage) accepted.set(counts.connectionId, counts);
-      await access
+      const taken = access
         .takeList(data.access, data.accessHash, askedAt)
         .catch((error: unknown) => log.error("access.list-not-taken", error));
+      // The list counts from its first moment; only ending the sessions of those who are not in it takes time.
+      await Promise.race([taken, sleep(sessionsEndMs, undefined, { ref: false })]);
       desiredHash = data.desiredHash;
       fulfiller.take(data.desired === null ? null : data.desired.flatMap(readWish));
       const isAskedFor = data.wantTools.some((id) => !wantTools.has(id));
