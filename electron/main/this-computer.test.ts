@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { rows } from "../../test/fixtures/rows.ts";
 import type { Links } from "./links.ts";
 import type { Logger } from "./log.ts";
+import { createReportingTokens } from "./reporting.ts";
 import type { Settings } from "./settings.ts";
 import { openStore, type Store } from "./store/index.ts";
 import { createThisComputer } from "./this-computer.ts";
@@ -44,7 +45,16 @@ it("ends at once when the app is left while its DTMA is still starting, and take
   const reports: unknown[] = [];
   const links = { isUp: () => false, report: (...report: unknown[]) => reports.push(report) } as unknown as Links;
   const vault = await createVault({ openKeychain: () => Promise.reject(new Error("none")), onCondition: () => undefined });
-  const computer = createThisComputer({ settings, store, vault, links, log: silent, onDocker: () => undefined });
+  const reportingTokens = createReportingTokens(vault);
+  const computer = createThisComputer({
+    settings,
+    store,
+    vault,
+    links,
+    reportingTokens,
+    log: silent,
+    onDocker: () => undefined,
+  });
 
   computer.start();
   await expect.poll(() => existsSync(pidFile), { timeout: 10_000 }).toBe(true);

@@ -121,7 +121,8 @@ export const zones: readonly Zone[] = [
   },
   { name: "main/nouns", files: /^electron\/main\/[^/]+\.ts$/, may: [...mainModules, "shared/contract", "zod"] },
   { name: "preload", files: /^electron\/preload\//, may: ["electron"] },
-  { name: "start", files: /^electron\/[^/]+\.ts$/, may: ["node:"] },
+  // The command line is checked before anything is built.
+  { name: "start", files: /^electron\/[^/]+\.ts$/, may: ["node:", "shared", "main/settings"] },
 
   { name: "dtma", files: /^dtma\/src\//, may: ["shared", "node:", "dtma/package.json", ...dtmaPackages] },
 ];
