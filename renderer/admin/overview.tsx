@@ -121,20 +121,22 @@ function Part({ tone, amount, label, href }: { tone: StatusTone; amount: number;
 function ToolboxNumbers() {
   const toolboxes = useRows("toolboxes");
   const counted = useNowSelect((now) => {
-    const counts = { connected: 0, stale: 0, lost: 0 };
+    const counts = { connected: 0, reporting: 0, stale: 0, lost: 0 };
     for (const toolbox of toolboxes) {
       const { state } = toolboxStatus(toolbox, now);
       if (state === "connected") counts.connected += 1;
-      else if (state === "lost") counts.lost += 1;
+      else if (state === "reporting") counts.reporting += 1;
+      else if (state === "lost" || state === "unresponsive") counts.lost += 1;
       else counts.stale += 1;
     }
-    return `${counts.connected},${counts.stale},${counts.lost}`;
+    return `${counts.connected},${counts.reporting},${counts.stale},${counts.lost}`;
   });
-  const [connected = 0, stale = 0, lost = 0] = counted.split(",").map(Number);
+  const [connected = 0, reporting = 0, stale = 0, lost = 0] = counted.split(",").map(Number);
   const { states } = text.toolboxes;
   return (
     <NumberCard title={text.overview.toolboxes} href={places.toolboxes} total={text.counts.plain(toolboxes.length)}>
       <Part tone="ok" amount={connected} label={states.connected.toLowerCase()} href={places.toolboxes} />
+      <Part tone="ok" amount={reporting} label={states.reporting.toLowerCase()} href={places.toolboxes} />
       <Part tone="warn" amount={stale} label={text.overview.notReady} href={places.toolboxes} />
       <Part tone="danger" amount={lost} label={states.lost.toLowerCase()} href={places.toolboxes} />
     </NumberCard>
@@ -186,7 +188,7 @@ function Attention() {
   const toolboxesById = useCopy((copy) => copy.tables.toolboxes);
   const troubledIds = useNowSelect((now) =>
     toolboxes
-      .filter((toolbox) => !["connected", "connecting"].includes(toolboxStatus(toolbox, now).state))
+      .filter((toolbox) => !["connected", "connecting", "reporting"].includes(toolboxStatus(toolbox, now).state))
       .map((toolbox) => toolbox.id)
       .join(),
   );

@@ -1,4 +1,4 @@
-import { useSyncExternalStore } from "react";
+import { useMemo, useSyncExternalStore } from "react";
 import { create } from "zustand";
 import type { Activity, Entities, EntityName, Session } from "../../shared/contract/state.ts";
 import type { AppError } from "../../shared/errors.ts";
@@ -7,6 +7,7 @@ import type { Server } from "../../shared/model/server.ts";
 import { type LinkState, linkState } from "../api.ts";
 import { type Copy, emptyCopy, type Tables } from "./copy.ts";
 import { groupBy, perTable, sortedBy } from "./derived.ts";
+import { type ServerTools, toolsOf } from "./server-tools.ts";
 
 /*
 What components read. Rows come from the copy (fed by `feed.ts`), never from a network; nothing here can be written by a
@@ -87,6 +88,15 @@ export function useActivitiesOfServer(serverId: string): readonly Activity[] {
   return useCopy((copy) => activitiesByServer(copy.tables.activities)(serverId));
 }
 
+/** The tools of a server as they were last read or reported; null while they are not known. */
+export function useServerTools(server: Server | undefined): ServerTools | null {
+  const list = useCopy((copy) => copy.tables.toolLists.get(server?.shared?.tools?.hash ?? ""));
+  return useMemo(
+    () => (server === undefined ? null : toolsOf(server, new Map(list === undefined ? [] : [[list.id, list]]))),
+    [server, list],
+  );
+}
+
 /** Where the link of the window to the control centre stands. */
 export function useLinkState(): LinkState {
   return useSyncExternalStore(linkState.subscribe, linkState.get);
@@ -94,4 +104,5 @@ export function useLinkState(): LinkState {
 
 export { type Action, useAction } from "./action.ts";
 export { useNow, useNowSelect } from "./now.ts";
+export { type ServerTools, toolsOf } from "./server-tools.ts";
 export { useUi } from "./ui.ts";

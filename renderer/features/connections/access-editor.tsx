@@ -2,7 +2,7 @@ import { useState } from "react";
 import type { Connection } from "../../../shared/model/agent.ts";
 import type { Server } from "../../../shared/model/server.ts";
 import { api } from "../../api.ts";
-import { useAction } from "../../state/index.ts";
+import { useAction, useServerTools } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { Banner } from "../../ui/banner.tsx";
@@ -32,7 +32,7 @@ export function AccessEditor({ connection, server, draft, onDraft }: AccessEdito
   const saved = connection.allowedTools;
   const allowed = draft === null ? saved : draft.allowed;
   const isChanged = draft !== null && !isSameAccess(draft.allowed, saved);
-  const tools = server?.tools?.items ?? null;
+  const tools = useServerTools(server)?.items ?? null;
   const rows = rowsFor(tools, saved, allowed);
   const save = useAction(async (next: AllowedTools) => {
     await api.connections.setAllowedTools({ id: connection.id, allowedTools: next === null ? null : [...next] });

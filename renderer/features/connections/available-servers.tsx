@@ -5,7 +5,18 @@ import type { Agent } from "../../../shared/model/agent.ts";
 import type { Server } from "../../../shared/model/server.ts";
 import { api } from "../../api.ts";
 import { places } from "../../places.ts";
-import { useAction, useConnectionsOfAgent, useCopy, useNowSelect, useRow, useRows, useSession } from "../../state/index.ts";
+import {
+  type ServerTools,
+  toolsOf,
+  useAction,
+  useConnectionsOfAgent,
+  useCopy,
+  useNowSelect,
+  useRow,
+  useRows,
+  useServerTools,
+  useSession,
+} from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Button, buttonClass } from "../../ui/button.tsx";
 import { EmptyState } from "../../ui/empty-state.tsx";
@@ -34,7 +45,8 @@ export function AvailableServers({ agent }: { agent: Agent }) {
       .join(),
   );
   const usable = new Set(usableIds.split(","));
-  const found = available.filter((server) => matchesServer(server, search));
+  const lists = useCopy((copy) => copy.tables.toolLists);
+  const found = available.filter((server) => matchesServer(server, toolsOf(server, lists), search));
   const shown = [...found.filter((server) => usable.has(server.id)), ...found.filter((server) => !usable.has(server.id))];
   if (servers.length === 0) return <NoServers />;
   if (available.length === 0) return <p className="py-2 text-muted text-sm">{words.allConnected}</p>;
@@ -56,10 +68,10 @@ export function AvailableServers({ agent }: { agent: Agent }) {
   );
 }
 
-function matchesServer(server: Server, search: string): boolean {
+function matchesServer(server: Server, tools: ServerTools | null, search: string): boolean {
   if (search.trim() === "") return true;
   const isNamed = server.spec.name.includes(search.trim().toLowerCase());
-  return isNamed || (server.tools?.items.some((tool) => matchesTool(tool, search)) ?? false);
+  return isNamed || (tools?.items.some((tool) => matchesTool(tool, search)) ?? false);
 }
 
 function NoServers() {
@@ -87,6 +99,7 @@ function NoServers() {
 function AvailableServer({ agent, server }: { agent: Agent; server: Server }) {
   const [isOpen, setOpen] = useState(false);
   const toolbox = useRow("toolboxes", server.toolboxId);
+  const tools = useServerTools(server);
   const name = server.spec.name;
   const connect = useAction(async () => {
     await api.connections.connect({ agentId: agent.id, serverId: server.id });
@@ -101,7 +114,7 @@ function AvailableServer({ agent, server }: { agent: Agent; server: Server }) {
       <div className="grid min-h-12 grid-cols-[minmax(7rem,1fr)_11rem_minmax(8rem,1.6fr)_auto] items-center gap-4 px-3.5 py-1.5 text-sm">
         <span className="truncate font-medium">{name}</span>
         <ServerStateLabel server={server} />
-        <ToolSummary server={server} isOpen={isOpen} onToggle={() => setOpen(!isOpen)} />
+        <ToolSummary server={server} tools={tools} isOpen={isOpen} onToggle={() => setOpen(!isOpen)} />
         <Button
           size="sm"
           icon={Plug}
@@ -117,9 +130,9 @@ function AvailableServer({ agent, server }: { agent: Agent; server: Server }) {
           <AppErrorNote error={connect.error} />
         </div>
       )}
-      {isOpen && server.tools !== null && (
+      {isOpen && tools !== null && (
         <ul className="grid gap-x-8 gap-y-1.5 border-line border-t bg-sunken px-3.5 py-3 min-[1120px]:grid-cols-2">
-          {server.tools.items.map((tool) => (
+          {tools.items.map((tool) => (
             <li key={tool.name} className="flex min-w-0 flex-col">
               <span className="truncate font-medium text-sm">{tool.name}</span>
               <span className="line-clamp-2 text-muted text-xs">{tool.description}</span>
@@ -131,11 +144,11 @@ function AvailableServer({ agent, server }: { agent: Agent; server: Server }) {
   );
 }
 
-type ToolSummaryProps = { server: Server; isOpen: boolean; onToggle(): void };
+type ToolSummaryProps = { server: Server; tools: ServerTools | null; isOpen: boolean; onToggle(): void };
 
-function ToolSummary({ server, isOpen, onToggle }: ToolSummaryProps) {
-  if (server.tools === null) return <span className="text-faint text-xs">{words.toolsUnknown}</span>;
-  const { items } = server.tools;
+function ToolSummary({ server, tools, isOpen, onToggle }: ToolSummaryProps) {
+  if (tools === null) return <span className="text-faint text-xs">{words.toolsUnknown}</span>;
+  const { items } = tools;
   const names = items.slice(0, namedTools).map((tool) => tool.name);
   const hidden = items.length - names.length;
   return (

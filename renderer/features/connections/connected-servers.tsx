@@ -4,13 +4,14 @@ import { Link, useLocation } from "wouter";
 import type { Agent, Connection } from "../../../shared/model/agent.ts";
 import { formatAgo } from "../../format.ts";
 import { places } from "../../places.ts";
-import { useConnectionsOfAgent, useNowSelect, useRow } from "../../state/index.ts";
+import { useConnectionsOfAgent, useNowSelect, useServerTools } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { IconButton } from "../../ui/button.tsx";
 import { Menu } from "../../ui/menu.tsx";
 import { ServerStateLabel } from "../servers/index.ts";
 import { accessLabel } from "./access-label.ts";
+import { useConnectionServer, useIsPending } from "./connection-server.ts";
 import { Disconnect } from "./disconnect.tsx";
 
 const words = text.connections;
@@ -57,9 +58,10 @@ export function ConnectedServers({ agent }: { agent: Agent }) {
 type ConnectedServerProps = { connection: Connection; onDisconnect(serverName: string): void };
 
 function ConnectedServer({ connection, onDisconnect }: ConnectedServerProps) {
-  const server = useRow("servers", connection.serverId);
+  const { server, name } = useConnectionServer(connection);
+  const tools = useServerTools(server);
+  const isPending = useIsPending(connection);
   const [, navigate] = useLocation();
-  const name = server?.spec.name ?? words.goneServer;
   const place = places.connection(connection.agentId, connection.id);
   return (
     <li className="group relative grid min-h-12 grid-cols-[minmax(7rem,1.3fr)_11rem_minmax(5.5rem,0.7fr)_minmax(8.5rem,1.2fr)_auto] items-center gap-4 border-line border-b px-3.5 py-1.5 text-sm last:border-b-0 hover:bg-hover">
@@ -71,9 +73,9 @@ function ConnectedServer({ connection, onDisconnect }: ConnectedServerProps) {
         {name}
       </Link>
       <span className="min-w-0">{server !== undefined && <ServerStateLabel server={server} />}</span>
-      <span className="truncate text-muted">{accessLabel(connection, server)}</span>
+      <span className="truncate text-muted">{accessLabel(connection, tools)}</span>
       <span className="flex min-w-0 items-center justify-end gap-2">
-        {connection.delivery === "pending" ? <PendingBadge /> : <Usage connection={connection} />}
+        {isPending ? <PendingBadge /> : <Usage connection={connection} />}
       </span>
       <span className="relative z-1">
         <Menu

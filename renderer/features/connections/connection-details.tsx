@@ -3,13 +3,15 @@ import type { Agent, Connection } from "../../../shared/model/agent.ts";
 import type { Server } from "../../../shared/model/server.ts";
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
 import { formatAgo, formatDateTime } from "../../format.ts";
-import { useNowSelect, useRow } from "../../state/index.ts";
+import { useNowSelect, useRow, useServerTools } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { CopyButton } from "../../ui/copy-button.tsx";
 import { KeyValues } from "../../ui/key-values.tsx";
 import { Section } from "../../ui/page.tsx";
 import { StatusDot } from "../../ui/status.tsx";
 import { accessLabel } from "./access-label.ts";
+import { useConnectionServer, useIsPending } from "./connection-server.ts";
+import { RenewToken } from "./renew-token.tsx";
 
 const words = text.connections.details;
 
@@ -26,7 +28,10 @@ export function ConnectionDetails({ connection, agent, server }: ConnectionDetai
   const toolbox = useRow("toolboxes", server?.toolboxId);
   const { lastUsedAt } = connection;
   const used = useNowSelect((now) => (lastUsedAt === null ? null : formatAgo(now - lastUsedAt)));
-  const endpoint = server === undefined ? null : endpointOf(server, toolbox);
+  const endpoint = connection.shared?.endpoint?.url ?? (server === undefined ? null : endpointOf(server, toolbox));
+  const tools = useServerTools(server);
+  const isPending = useIsPending(connection);
+  const { name: serverName } = useConnectionServer(connection);
   return (
     <div className="flex max-w-3xl flex-col gap-6">
       <Section title={words.endpoint}>
@@ -53,19 +58,26 @@ export function ConnectionDetails({ connection, agent, server }: ConnectionDetai
         <KeyValues
           items={[
             { label: words.agent, value: agent.name },
-            { label: words.server, value: server?.spec.name ?? text.connections.goneServer },
-            { label: words.toolbox, value: toolbox?.name ?? text.app.none },
-            { label: words.access, value: accessLabel(connection, server) },
+            { label: words.server, value: serverName },
+            { label: words.toolbox, value: toolbox?.name ?? connection.shared?.toolboxName ?? text.app.none },
+            { label: words.access, value: accessLabel(connection, tools) },
             {
               label: words.delivery,
-              value:
-                connection.delivery === "pending" ? (
-                  <StatusDot tone="warn">{words.deliveryPending}</StatusDot>
-                ) : (
-                  <StatusDot tone="ok">{words.deliveryDone}</StatusDot>
-                ),
+              value: isPending ? (
+                <StatusDot tone="warn">{words.deliveryPending}</StatusDot>
+              ) : (
+                <StatusDot tone="ok">{words.deliveryDone}</StatusDot>
+              ),
             },
-            { label: words.token, value: words.tokenKept },
+            {
+              label: words.token,
+              value: (
+                <span className="flex flex-wrap items-center gap-3">
+                  {words.tokenKept}
+                  <RenewToken connection={connection} agentName={agent.name} serverName={serverName} />
+                </span>
+              ),
+            },
             { label: words.created, value: formatDateTime(connection.createdAt) },
           ]}
         />

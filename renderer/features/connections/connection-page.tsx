@@ -3,7 +3,9 @@ import { useState } from "react";
 import { useLocation, useSearch } from "wouter";
 import type { Agent, Connection } from "../../../shared/model/agent.ts";
 import type { Server } from "../../../shared/model/server.ts";
-import { formatAgo } from "../../format.ts";
+import { fromStoredState } from "../../../shared/model/status.ts";
+import type { Toolbox } from "../../../shared/model/toolbox.ts";
+import { formatAgo, formatTime } from "../../format.ts";
 import { places } from "../../places.ts";
 import { useNowSelect, useRow } from "../../state/index.ts";
 import { text } from "../../text.ts";
@@ -11,10 +13,11 @@ import { Banner } from "../../ui/banner.tsx";
 import { Button } from "../../ui/button.tsx";
 import { PageBody, PageHeader } from "../../ui/page.tsx";
 import { Tabs } from "../../ui/tabs.tsx";
-import { ServerStateLabel, useServerState } from "../servers/index.ts";
+import { describeServer, ServerStateLabel } from "../servers/index.ts";
 import { type AccessDraft, AccessEditor } from "./access-editor.tsx";
 import { isSameAccess } from "./allow-list.ts";
 import { ConnectionDetails } from "./connection-details.tsx";
+import { useConnectionServer, useIsPending } from "./connection-server.ts";
 import { ConnectionTools } from "./connection-tools.tsx";
 import { Disconnect } from "./disconnect.tsx";
 
@@ -26,7 +29,7 @@ type ConnectionPageProps = { connection: Connection; agent: Agent };
 
 /** One connection: its tools and a way to run them, what is allowed, how it is used. */
 export function ConnectionPage({ connection, agent }: ConnectionPageProps) {
-  const server = useRow("servers", connection.serverId);
+  const { server, name } = useConnectionServer(connection);
   const [, navigate] = useLocation();
   const [isLeaving, setLeaving] = useState(false);
   const [draft, setDraft] = useState<AccessDraft>(null);
@@ -34,7 +37,6 @@ export function ConnectionPage({ connection, agent }: ConnectionPageProps) {
 
   const asked = new URLSearchParams(useSearch()).get("tab");
   const tab: TabId = tabIds.find((id) => id === asked) ?? "tools";
-  const name = server?.spec.name ?? words.goneServer;
   const place = places.connection(agent.id, connection.id);
 
   return (
@@ -58,7 +60,11 @@ export function ConnectionPage({ connection, agent }: ConnectionPageProps) {
         value={tab}
         onChange={(next) => navigate(next === "tools" ? place : `${place}?tab=${next}`, { replace: true })}
         tabs={[
-          { id: "tools", label: words.toolsTab, content: <ConnectionTools connection={connection} server={server} /> },
+          {
+            id: "tools",
+            label: words.toolsTab,
+            content: <ConnectionTools connection={connection} agent={agent} server={server} />,
+          },
           {
             id: "access",
             label: words.accessTab,
@@ -89,16 +95,12 @@ export function ConnectionPage({ connection, agent }: ConnectionPageProps) {
 
 /** What stands in the way of using the connection now; nothing while all is well. */
 function Conditions({ connection, server }: { connection: Connection; server: Server | undefined }) {
-  const { state, isStale } = useServerState(server);
   const toolbox = useRow("toolboxes", server?.toolboxId);
-  const seenAt = server === undefined || server.observed.state === "never" ? null : server.observed.at;
-  const age = useNowSelect((now) => (seenAt === null ? null : formatAgo(now - Math.max(seenAt, toolbox?.confirmedAt ?? 0))));
+  const isPending = useIsPending(connection);
+  const condition = useNowSelect((now) => conditionOf(connection, server, toolbox, now));
   const notes: string[] = [];
-  const isAway = toolbox?.link.state !== "connected";
-  if (connection.delivery === "pending" && isAway) notes.push(words.pendingBanner);
-  if (server !== undefined && seenAt === null) notes.push(words.neverSeen);
-  else if (isStale && age !== null) notes.push(words.stale(age));
-  else if (state !== null && state !== "running") notes.push(words.notRunning(text.servers.states[state].toLowerCase()));
+  if (isPending && toolbox?.link.state !== "connected") notes.push(words.pendingBanner);
+  if (condition !== null) notes.push(condition);
   if (notes.length === 0) return null;
   return (
     <div className="px-5 pb-2">
@@ -109,4 +111,21 @@ function Conditions({ connection, server }: { connection: Connection; server: Se
       </Banner>
     </div>
   );
+}
+
+/** Why the server cannot be counted on now, in a sentence; null while nothing speaks against it. */
+function conditionOf(
+  { shared }: Connection,
+  server: Server | undefined,
+  toolbox: Toolbox | undefined,
+  now: number,
+): string | null {
+  const notRunning = (state: keyof typeof text.servers.states) =>
+    state === "running" ? null : words.notRunning(text.servers.states[state].toLowerCase());
+  if (server === undefined) return shared === undefined ? null : notRunning(fromStoredState(shared.serverStatus));
+  const { state, isStale, isReported, seenAt } = describeServer(server, toolbox, now);
+  if (seenAt === null) return words.neverSeen;
+  if (!isStale) return notRunning(state);
+  const since = isReported ? toolbox?.shared?.unresponsiveSince : null;
+  return since != null ? text.reported.unresponsiveBanner(formatTime(since, now)) : words.stale(formatAgo(now - seenAt));
 }

@@ -1,26 +1,29 @@
 import { RefreshCw, Wrench } from "lucide-react";
 import { useState } from "react";
 import { useLocation, useSearch } from "wouter";
-import type { Connection } from "../../../shared/model/agent.ts";
+import type { AppError } from "../../../shared/errors.ts";
+import type { Agent, Connection } from "../../../shared/model/agent.ts";
 import type { Server } from "../../../shared/model/server.ts";
 import type { Tool } from "../../../shared/model/tool.ts";
 import { api } from "../../api.ts";
 import { formatAgo } from "../../format.ts";
 import { places } from "../../places.ts";
-import { useAction, useNowSelect } from "../../state/index.ts";
+import { useAction, useNowSelect, useServerTools } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Button, IconButton } from "../../ui/button.tsx";
 import { EmptyState } from "../../ui/empty-state.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
 import { NotAllowedNote, ToolList, ToolRunner } from "../tools/index.ts";
 import { isAllowed } from "./allow-list.ts";
+import { useConnectionServer } from "./connection-server.ts";
+import { RenewToken } from "./renew-token.tsx";
 
 const words = text.tools;
 
-type ConnectionToolsProps = { connection: Connection; server: Server | undefined };
+type ConnectionToolsProps = { connection: Connection; agent: Agent; server: Server | undefined };
 
 /** The tools of a connection and a place to run them. The agent's own view can be asked for. */
-export function ConnectionTools({ connection, server }: ConnectionToolsProps) {
+export function ConnectionTools({ connection, agent, server }: ConnectionToolsProps) {
   const [, navigate] = useLocation();
   const query = new URLSearchParams(useSearch());
   const [answer, setAnswer] = useState<{ at: number; items: readonly Tool[] } | null>(null);
@@ -28,7 +31,7 @@ export function ConnectionTools({ connection, server }: ConnectionToolsProps) {
     const items = await api.connections.listTools({ id: connection.id });
     setAnswer({ at: Date.now(), items });
   });
-  const known = server?.tools ?? null;
+  const known = useServerTools(server);
   const isAgentsView = answer !== null && (known === null || answer.at >= known.at);
   const shown = isAgentsView ? answer : known;
   const age = useNowSelect((now) => (shown === null ? null : formatAgo(now - shown.at)));
@@ -39,10 +42,16 @@ export function ConnectionTools({ connection, server }: ConnectionToolsProps) {
   const place = places.connection(connection.agentId, connection.id);
   const choose = (name: string) => navigate(`${place}?tool=${encodeURIComponent(name)}`, { replace: true });
 
+  const { name: serverName } = useConnectionServer(connection);
+  const wayOn = (error: AppError) =>
+    error.code === "CONNECTION_REVOKED" && (
+      <RenewToken connection={connection} agentName={agent.name} serverName={serverName} onRenewed={ask.clearError} />
+    );
+
   if (shown === null || tools.length === 0)
     return (
       <div className="flex flex-col gap-4 p-5">
-        {ask.error !== null && <AppErrorNote error={ask.error} />}
+        {ask.error !== null && <AppErrorNote error={ask.error}>{wayOn(ask.error)}</AppErrorNote>}
         <EmptyState
           icon={Wrench}
           title={shown === null ? words.unknown.title : words.none.title}
@@ -74,7 +83,7 @@ export function ConnectionTools({ connection, server }: ConnectionToolsProps) {
             onClick={() => void ask.run()}
           />
         </div>
-        {ask.error !== null && <AppErrorNote error={ask.error} />}
+        {ask.error !== null && <AppErrorNote error={ask.error}>{wayOn(ask.error)}</AppErrorNote>}
         <ToolList tools={tools} allowedTools={connection.allowedTools} chosen={chosen?.name ?? null} onChoose={choose} />
       </div>
       <div className="min-h-0 overflow-y-auto px-6 pt-4 pb-10">
@@ -88,6 +97,7 @@ export function ConnectionTools({ connection, server }: ConnectionToolsProps) {
               connection={connection}
               tool={chosen}
               onShowTool={choose}
+              wayOn={wayOn}
               note={
                 !isAllowed(connection.allowedTools, chosen.name) && (
                   <NotAllowedNote onChangeAccess={() => navigate(`${place}?tab=access`, { replace: true })} />

@@ -99,7 +99,7 @@ function ConnectionItem({ connection, agent, person }: ConnectionItemProps) {
     <li className="grid min-h-10 grid-cols-[minmax(7rem,1.2fr)_11rem_minmax(5.5rem,0.7fr)_minmax(5.5rem,0.8fr)_auto] items-center gap-4 border-line border-t px-3.5 py-1 text-sm">
       <span className="truncate">{name}</span>
       <span className="min-w-0">{server !== undefined && <ServerStateLabel server={server} />}</span>
-      <span className="truncate text-muted">{accessLabel(connection, undefined)}</span>
+      <span className="truncate text-muted">{accessLabel(connection, null)}</span>
       <span className="tnum truncate text-muted text-xs">{text.connections.usage(connection.calls, connection.errors)}</span>
       <Button size="sm" variant="ghost" aria-label={words.revokeOf(agent.name, name)} onClick={() => setRevoking(true)}>
         {words.revoke}

@@ -48,17 +48,24 @@ export function useServerCommands(onDone?: (command: Command, servers: readonly 
   const perform = useCallback(
     async ({ command, servers }: Pending): Promise<AppError | null> => {
       const failures: AppError[] = [];
+      const later: string[] = [];
       const queue = [...servers];
       const work = async () => {
         for (let server = queue.shift(); server !== undefined; server = queue.shift()) {
           try {
-            await api.servers[command]({ id: server.id });
+            const { operationId } = await api.servers[command]({ id: server.id });
+            if (operationId === null && server.shared !== undefined) later.push(server.spec.name);
           } catch (failure) {
             failures.push(toAppError(failure));
           }
         }
       };
       await Promise.all(Array.from({ length: Math.min(mostAtOnce, servers.length) }, work));
+      if (later.length > 0)
+        announce({
+          title: text.reported.laterCommand(text.servers[command], listed(later)),
+          description: text.reported.laterBody,
+        });
       const [first] = failures;
       if (first === undefined) onDone?.(command, servers);
       if (first === undefined || servers.length === 1) return first ?? null;

@@ -10,6 +10,7 @@ import { useAction, useCopy, useServersByToolbox } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Button, buttonClass } from "../../ui/button.tsx";
 import { Field, TextArea, TextInput } from "../../ui/form.tsx";
+import { announce } from "../../ui/toast.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
 import { type Draft, draftFor, type FieldErrors, isOpenSource, suggestName, toInput, validate } from "./deploy-model.ts";
 import { PermissionFields } from "./deploy-permissions.tsx";
@@ -60,7 +61,10 @@ export function DeployForm({ template, toolboxId, edited }: DeployFormProps) {
       return;
     }
     const accepted = await deploy.run();
-    if (accepted !== undefined) navigate(places.server(accepted.serverId), { replace: true });
+    if (accepted === undefined) return;
+    if (accepted.operationId === null)
+      announce({ title: text.reported.laterCommand(text.deploy.submit, name), description: text.reported.laterBody });
+    navigate(places.server(accepted.serverId), { replace: true });
   };
 
   return (

@@ -8,6 +8,8 @@ import { Field, Select } from "../../ui/form.tsx";
 import { AddToolbox, toolboxStatus } from "../toolboxes/index.ts";
 import type { DraftProps } from "./deploy-form.tsx";
 
+const later: readonly string[] = ["reporting", "reported", "unresponsive"];
+
 /** Where the server runs; a toolbox that cannot take it says why. */
 export function Placement({ draft, change, errorAt, recommended }: DraftProps & { recommended: string | null }) {
   const toolboxes = useRows("toolboxes");
@@ -37,11 +39,19 @@ export function Placement({ draft, change, errorAt, recommended }: DraftProps & 
         placeholder={text.deploy.toolboxPlaceholder}
         choices={toolboxes.map((toolbox, index) => {
           const reason = text.deploy.toolboxReasons[(stateOf[index] ?? "unknown") as keyof typeof text.deploy.toolboxReasons];
+          const isLater = later.includes(stateOf[index] ?? "");
           const servers = text.deploy.toolboxServers(serversOf(toolbox.id).length);
           return {
             value: toolbox.id as string,
             label: toolbox.name,
-            detail: reason !== "" ? reason : toolbox.id === recommended ? `${servers}, ${text.deploy.recommended}` : servers,
+            detail:
+              reason !== ""
+                ? reason
+                : isLater
+                  ? text.deploy.hearsLater
+                  : toolbox.id === recommended
+                    ? `${servers}, ${text.deploy.recommended}`
+                    : servers,
             isDisabled: reason !== "",
           };
         })}

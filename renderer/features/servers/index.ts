@@ -1,6 +1,14 @@
 export { commandIcons, useServerCommands } from "./commands.tsx";
 export { DeployForm } from "./deploy-form.tsx";
-export { type Command, commandsFor, describeServer, filterOf, type ServerFilter, serverFilters } from "./describe.ts";
+export {
+  type Command,
+  commandsFor,
+  describeServer,
+  filterOf,
+  intentionOf,
+  type ServerFilter,
+  serverFilters,
+} from "./describe.ts";
 export { PermissionList } from "./permissions.tsx";
 export { ServerPage } from "./server-page.tsx";
 export { ServerStateLabel, useAttention, useServerCounts, useServerState } from "./server-state.tsx";

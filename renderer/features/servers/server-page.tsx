@@ -3,7 +3,7 @@ import { useCallback } from "react";
 import { Link, useLocation, useSearch } from "wouter";
 import type { Server } from "../../../shared/model/server.ts";
 import { places } from "../../places.ts";
-import { useConnectionsOfServer, useNowSelect, useRow } from "../../state/index.ts";
+import { useConnectionsOfServer, useNowSelect, useRow, useServerTools } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Button, buttonClass, IconButton } from "../../ui/button.tsx";
 import { Menu } from "../../ui/menu.tsx";
@@ -38,6 +38,7 @@ export function ServerPage({ server }: { server: Server }) {
     ),
   );
   const main = useMainCommand(server);
+  const tools = useServerTools(server);
   const { state } = useServerState(server);
   return (
     <>
@@ -84,7 +85,7 @@ export function ServerPage({ server }: { server: Server }) {
           {
             id: "tools",
             label: text.servers.toolsTab,
-            count: server.tools?.items.length,
+            count: tools?.items.length,
             content: <ServerTools server={server} />,
           },
           { id: "agents", label: text.servers.agentsTab, count: connections.length, content: <ServerAgents server={server} /> },

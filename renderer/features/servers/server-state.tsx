@@ -1,7 +1,7 @@
 import type { Server } from "../../../shared/model/server.ts";
 import type { ServerState } from "../../../shared/model/status.ts";
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
-import { formatAgo } from "../../format.ts";
+import { formatAgo, formatTime } from "../../format.ts";
 import { perTable } from "../../state/derived.ts";
 import { useCopy, useNowSelect, useRow } from "../../state/index.ts";
 import { text } from "../../text.ts";
@@ -16,8 +16,12 @@ export function ServerStateLabel({ server, looks = "dot" }: ServerStateLabelProp
   const word = useNowSelect((now) => describeServer(server, toolbox, now).word);
   const tone = useNowSelect((now) => describeServer(server, toolbox, now).tone);
   const age = useNowSelect((now) => {
-    const { isStale, seenAt } = describeServer(server, toolbox, now);
-    return isStale && seenAt !== null ? formatAgo(now - seenAt) : null;
+    const { isStale, isReported, seenAt } = describeServer(server, toolbox, now);
+    if (isReported && seenAt === null) return text.reported.never;
+    if (!isStale || seenAt === null) return null;
+    const since = isReported ? toolbox?.shared?.unresponsiveSince : null;
+    if (since != null) return text.reported.unresponsive(formatTime(since, now));
+    return isReported ? text.reported.ago(formatAgo(now - seenAt)) : formatAgo(now - seenAt);
   });
   const Looks = looks === "dot" ? StatusDot : StatusPill;
   return (

@@ -3,7 +3,7 @@ import { useMemo, useState } from "react";
 import type { Server } from "../../../shared/model/server.ts";
 import type { Tool } from "../../../shared/model/tool.ts";
 import { formatAgo } from "../../format.ts";
-import { useNowSelect } from "../../state/index.ts";
+import { useNowSelect, useServerTools } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { EmptyState } from "../../ui/empty-state.tsx";
@@ -13,7 +13,7 @@ import { SearchField } from "../../ui/search-field.tsx";
 /** The tools a server named, with what they take. */
 export function ServerTools({ server }: { server: Server }) {
   const [query, setQuery] = useState("");
-  const { tools } = server;
+  const tools = useServerTools(server);
   const age = useNowSelect((now) => (tools === null ? "" : formatAgo(now - tools.at)));
   const shown = useMemo(() => {
     const needle = query.trim().toLowerCase();

@@ -1,4 +1,4 @@
-import { Ellipsis, Pencil, RefreshCw, Rocket, Trash2 } from "lucide-react";
+import { Ellipsis, KeyRound, Pencil, RefreshCw, Rocket, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { Link, useLocation } from "wouter";
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
@@ -19,9 +19,11 @@ import { Menu } from "../../ui/menu.tsx";
 import { PageBody, PageHeader, Section } from "../../ui/page.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
 import { ServersTable } from "../servers/index.ts";
+import { AuthorizeToolbox } from "./authorize-toolbox.tsx";
 import { useLoadHistory } from "./load-history.ts";
 import { RemoveToolbox } from "./remove-toolbox.tsx";
 import { RenameToolbox } from "./rename-toolbox.tsx";
+import { useReportedLoad } from "./reported-load.ts";
 import { ToolboxStateLabel, useToolboxState } from "./toolbox-state.tsx";
 
 const shownServers = 50;
@@ -29,9 +31,10 @@ const shownServers = 50;
 /** Everything about one toolbox. */
 export function ToolboxPage({ toolbox }: { toolbox: Toolbox }) {
   const [, navigate] = useLocation();
-  const [dialog, setDialog] = useState<"rename" | "remove" | null>(null);
+  const [dialog, setDialog] = useState<"rename" | "remove" | "authorize" | null>(null);
   const servers = useServersOf(toolbox.id);
   const reconnect = useAction(() => api.toolboxes.reconnect({ id: toolbox.id }));
+  const mayAuthorize = toolbox.shared !== undefined && toolbox.kind === "host" && toolbox.url !== null;
   return (
     <>
       <PageHeader
@@ -52,6 +55,9 @@ export function ToolboxPage({ toolbox }: { toolbox: Toolbox }) {
               entries={[
                 { label: text.toolboxes.reconnect, icon: RefreshCw, onSelect: () => void reconnect.run() },
                 { label: text.toolboxes.rename, icon: Pencil, onSelect: () => setDialog("rename") },
+                ...(mayAuthorize
+                  ? [{ label: text.authorize.action, icon: KeyRound, onSelect: () => setDialog("authorize") }]
+                  : []),
                 "separator",
                 { label: text.toolboxes.remove, icon: Trash2, isDanger: true, onSelect: () => setDialog("remove") },
               ]}
@@ -65,9 +71,18 @@ export function ToolboxPage({ toolbox }: { toolbox: Toolbox }) {
       />
       <PageBody>
         <div className="flex flex-col gap-6">
-          <Condition toolbox={toolbox} onReconnect={() => void reconnect.run()} isReconnecting={reconnect.isBusy} />
+          <Condition
+            toolbox={toolbox}
+            onReconnect={() => void reconnect.run()}
+            isReconnecting={reconnect.isBusy}
+            onAuthorize={mayAuthorize ? () => setDialog("authorize") : null}
+          />
           {reconnect.error !== null && <AppErrorNote error={reconnect.error} />}
-          <Load toolbox={toolbox} />
+          {toolbox.shared !== undefined && toolbox.link.state !== "connected" ? (
+            <ReportedLoad toolbox={toolbox} />
+          ) : (
+            <Load load={toolbox.load} />
+          )}
           <Section
             title={text.toolboxes.serversTab}
             aside={text.counts.plain(servers.length)}
@@ -101,6 +116,7 @@ export function ToolboxPage({ toolbox }: { toolbox: Toolbox }) {
           </div>
         </div>
       </PageBody>
+      {dialog === "authorize" && <AuthorizeToolbox toolbox={toolbox} onClose={() => setDialog(null)} />}
       <RenameToolbox toolbox={toolbox} isOpen={dialog === "rename"} onClose={() => setDialog(null)} />
       <RemoveToolbox
         toolbox={toolbox}
@@ -112,12 +128,21 @@ export function ToolboxPage({ toolbox }: { toolbox: Toolbox }) {
   );
 }
 
-type ConditionProps = { toolbox: Toolbox; onReconnect(): void; isReconnecting: boolean };
+type ConditionProps = {
+  toolbox: Toolbox;
+  onReconnect(): void;
+  isReconnecting: boolean;
+  /** null where a token would be of no use. */
+  onAuthorize: (() => void) | null;
+};
 
 /** What is wrong with the link, with its age and the way on; nothing while all is well. */
-function Condition({ toolbox, onReconnect, isReconnecting }: ConditionProps) {
+function Condition({ toolbox, onReconnect, isReconnecting, onAuthorize }: ConditionProps) {
   const state = useToolboxState(toolbox);
-  const { link, docker, confirmedAt } = toolbox;
+  const { link, docker, confirmedAt, shared } = toolbox;
+  const unresponsive = useNowSelect((now) =>
+    shared?.unresponsiveSince == null || link.state === "connected" ? null : formatTime(shared.unresponsiveSince, now),
+  );
   const confirmed = useNowSelect((now) => (confirmedAt === null ? null : formatAgo(now - confirmedAt)));
   const nextAttempt = useNowSelect((now) =>
     link.state !== "lost" || link.nextAttemptAt === null || link.nextAttemptAt <= now
@@ -125,6 +150,16 @@ function Condition({ toolbox, onReconnect, isReconnecting }: ConditionProps) {
       : formatAge(link.nextAttemptAt - now),
   );
   const asOf = confirmed === null ? text.toolboxes.neverConfirmed : text.toolboxes.stale(confirmed);
+  const isTokenMissing = link.state === "unknown" || (link.state === "lost" && link.error.code === "TOOLBOX_REFUSED");
+  if (shared !== undefined && unresponsive !== null && (link.state !== "lost" || isTokenMissing))
+    return (
+      <Banner tone="warn" action={onAuthorize !== null && <EnterToken onSelect={onAuthorize} />}>
+        {text.reported.unresponsiveBanner(unresponsive)}
+      </Banner>
+    );
+  if (shared !== undefined && onAuthorize !== null && isTokenMissing)
+    return <Banner action={<EnterToken onSelect={onAuthorize} />}>{text.authorize.banner}</Banner>;
+  if (shared?.kind === "this-computer" && toolbox.kind !== "this-computer") return <Banner>{text.authorize.noAddress}</Banner>;
   if (link.state === "lost")
     return (
       <AppErrorNote error={link.error}>
@@ -146,8 +181,23 @@ function Condition({ toolbox, onReconnect, isReconnecting }: ConditionProps) {
   return null;
 }
 
-function Load({ toolbox }: { toolbox: Toolbox }) {
-  const history = useLoadHistory(toolbox.load);
+function EnterToken({ onSelect }: { onSelect(): void }) {
+  return (
+    <Button size="sm" icon={KeyRound} onClick={onSelect}>
+      {text.authorize.action}
+    </Button>
+  );
+}
+
+/** The load a toolbox reported, where this computer has no link to read it. */
+function ReportedLoad({ toolbox }: { toolbox: Toolbox }) {
+  const load = useReportedLoad(toolbox);
+  const age = useNowSelect((now) => (load === null ? null : formatAgo(now - load.at)));
+  return <Load load={load} aside={age === null ? undefined : text.toolboxes.reportedLoad(age)} />;
+}
+
+function Load({ load, aside }: { load: Toolbox["load"]; aside?: string | undefined }) {
+  const history = useLoadHistory(load);
   const latest = history.at(-1);
   if (latest === undefined) return null;
   const charts = [
@@ -174,7 +224,7 @@ function Load({ toolbox }: { toolbox: Toolbox }) {
     },
   ];
   return (
-    <Section title={text.toolboxes.load}>
+    <Section title={text.toolboxes.load} aside={aside}>
       <div className="grid grid-cols-3 gap-6">
         {charts.map((chart) => (
           <Chart
@@ -198,15 +248,24 @@ function Facts({ toolbox }: { toolbox: Toolbox }) {
   const now = useNow();
   const { docker, confirmedAt } = toolbox;
   const none = text.app.none;
+  const { shared } = toolbox;
+  const isElsewhere = shared?.kind === "this-computer" && toolbox.kind !== "this-computer";
   return (
     <KeyValues
       items={[
-        { label: text.toolboxes.address, value: toolbox.url ?? text.toolboxes.noAddress },
+        {
+          label: text.toolboxes.address,
+          value: toolbox.url ?? (isElsewhere ? text.toolboxes.elsewhere : text.toolboxes.noAddress),
+        },
         {
           label: text.toolboxes.fingerprint,
           value:
             toolbox.fingerprint === null ? (
-              text.toolboxes.noFingerprint
+              isElsewhere ? (
+                none
+              ) : (
+                text.toolboxes.noFingerprint
+              )
             ) : (
               <span className="flex items-start gap-1">
                 <code className="min-w-0 break-all font-mono text-xs leading-5">{toolbox.fingerprint}</code>
@@ -227,6 +286,14 @@ function Facts({ toolbox }: { toolbox: Toolbox }) {
         { label: text.toolboxes.hostname, value: toolbox.hostname ?? none },
         { label: text.toolboxes.platform, value: toolbox.platform ?? none },
         { label: text.toolboxes.confirmed, value: confirmedAt === null ? text.app.never : formatAgo(now - confirmedAt) },
+        ...(shared === undefined
+          ? []
+          : [
+              {
+                label: text.toolboxes.lastReport,
+                value: shared.reportedAt === null ? text.app.never : formatAgo(now - shared.reportedAt),
+              },
+            ]),
         { label: text.toolboxes.added, value: formatDateTime(toolbox.createdAt) },
       ]}
     />

@@ -1,5 +1,5 @@
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
-import { formatAge } from "../../format.ts";
+import { formatAge, formatAgo, formatTime } from "../../format.ts";
 import { useCopy, useNowSelect } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { StatusDot, StatusPill } from "../../ui/status.tsx";
@@ -11,8 +11,12 @@ type ToolboxStateProps = { toolbox: Toolbox; looks?: "dot" | "pill" };
 export function ToolboxStateLabel({ toolbox, looks = "dot" }: ToolboxStateProps) {
   const state = useToolboxState(toolbox);
   const age = useNowSelect((now) => {
-    const { since } = toolboxStatus(toolbox, now);
-    return since === null ? null : text.toolboxes.lostFor(formatAge(now - since));
+    const { state: current, since } = toolboxStatus(toolbox, now);
+    if (since === null) return null;
+    if (current === "reported") return formatAgo(now - since);
+    return current === "unresponsive"
+      ? text.toolboxes.since(formatTime(since, now))
+      : text.toolboxes.lostFor(formatAge(now - since));
   });
   const Looks = looks === "dot" ? StatusDot : StatusPill;
   return (

@@ -14,7 +14,7 @@ import { ToolboxStateLabel } from "./toolbox-state.tsx";
 
 type ToolboxesTableProps = { toolboxes: readonly Toolbox[]; empty: ReactNode };
 
-const order = ["lost", "docker-down", "silent", "unknown", "connecting", "connected"];
+const order = ["lost", "unresponsive", "docker-down", "silent", "reported", "unknown", "connecting", "reporting", "connected"];
 
 export function ToolboxesTable({ toolboxes, empty }: ToolboxesTableProps) {
   const [, navigate] = useLocation();

@@ -1,5 +1,6 @@
 import { FileText, Link2 } from "lucide-react";
 import { type ReactNode, useState } from "react";
+import type { AppError } from "../../../shared/errors.ts";
 import { formatBytes, formatClock, formatDuration } from "../../format.ts";
 import { text } from "../../text.ts";
 import { Button } from "../../ui/button.tsx";
@@ -40,7 +41,7 @@ export function RunState({ outcome }: { outcome: Outcome }) {
 }
 
 /** A run: its progress while it lasts, then what came of it. */
-export function RunView({ run, actions }: { run: Run; actions?: ReactNode }) {
+export function RunView({ run, actions, wayOn }: { run: Run; actions?: ReactNode; wayOn?: WayOn | undefined }) {
   const { outcome } = run;
   const duration = durationOf(outcome);
   return (
@@ -61,17 +62,19 @@ export function RunView({ run, actions }: { run: Run; actions?: ReactNode }) {
           {actions}
         </span>
       </div>
-      <OutcomeView outcome={outcome} />
+      <OutcomeView outcome={outcome} wayOn={wayOn} />
     </section>
   );
 }
 
-function OutcomeView({ outcome }: { outcome: Outcome }) {
+type WayOn = (error: AppError) => ReactNode;
+
+function OutcomeView({ outcome, wayOn }: { outcome: Outcome; wayOn: WayOn | undefined }) {
   switch (outcome.state) {
     case "running":
       return <ProgressView progress={outcome.progress} />;
     case "failed":
-      return <AppErrorNote error={outcome.error} />;
+      return <AppErrorNote error={outcome.error}>{wayOn?.(outcome.error)}</AppErrorNote>;
     case "cancelled":
       return <p className="text-muted text-sm">{words.cancelledBody}</p>;
     case "answered":

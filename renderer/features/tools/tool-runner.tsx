@@ -1,5 +1,6 @@
 import { Play, RotateCcw, Square } from "lucide-react";
 import { type ReactNode, useEffect, useRef, useState } from "react";
+import type { AppError } from "../../../shared/errors.ts";
 import type { Connection } from "../../../shared/model/agent.ts";
 import type { Tool } from "../../../shared/model/tool.ts";
 import { formatClock } from "../../format.ts";
@@ -20,6 +21,8 @@ type ToolRunnerProps = {
   tool: Tool;
   /** Why the call will be refused or cannot work, with the way on; shown above the form. */
   note?: ReactNode;
+  /** What can be done about a call that failed; shown with the failure. */
+  wayOn?: (error: AppError) => ReactNode;
   /** Shows a run of another tool of this connection. */
   onShowTool(name: string): void;
 };
@@ -28,7 +31,7 @@ type ToolRunnerProps = {
 type Prefill = { tool: string; input: Arguments | null; key: number };
 
 /** One tool: what it does, a form to run it through the connection, and what came of it. */
-export function ToolRunner({ connection, tool, note, onShowTool }: ToolRunnerProps) {
+export function ToolRunner({ connection, tool, note, wayOn, onShowTool }: ToolRunnerProps) {
   const runs = useRunsOf(connection.id);
   const { start, cancel, forget } = useRuns.getState();
   const [shownId, setShownId] = useState<number | null>(null);
@@ -86,7 +89,7 @@ export function ToolRunner({ connection, tool, note, onShowTool }: ToolRunnerPro
       />
       {shown !== undefined && (
         <div ref={result} className="scroll-mb-6 border-line border-t pt-5">
-          <RunView run={shown} actions={<UseAgain run={shown} onUse={fillAgain} />} />
+          <RunView run={shown} wayOn={wayOn} actions={<UseAgain run={shown} onUse={fillAgain} />} />
         </div>
       )}
       {runs.length > 1 && (
