@@ -1561,6 +1561,20 @@ export const text = {
     entry: (who: string, what: string) => `${who}: ${what}`,
   },
 
+  reporting: {
+    title: "Reports of the toolboxes",
+    body: "Toolboxes report with a login role of their own, which can do nothing else.",
+    action: "Let toolboxes report",
+    way: "Login role",
+    ways: { make: "Make one", use: "Use one that exists" },
+    makeBody: "This takes the owner of the database. The login role is made with a password that nobody has to know.",
+    useBody: "A login role that was made by hand and is a member of dtma_toolbox.",
+    user: "Login role",
+    make: "Make it and tell the toolboxes",
+    use: "Tell the toolboxes",
+    made: (user: string) => `Toolboxes report as ${user} now.`,
+  },
+
   reported: {
     ago: (age: string) => `reported ${age}`,
     unresponsive: (time: string) => `unresponsive since ${time}`,
@@ -1573,6 +1587,9 @@ export const text = {
     waitsForToolbox: (wanted: string) => `It is wanted ${wanted}. This will be carried out when the toolbox hears of it.`,
     onlyByReport: (age: string) => `This computer has no link to the toolbox. The state is what the toolbox reported ${age}.`,
     noReport: "This computer has no link to the toolbox, and the toolbox has not reported yet.",
+    wanted: { running: "running", stopped: "stopped", deleted: "deleted" },
+    observedAs: (word: string, age: string) => `${word}, reported ${age}`,
+    notKnown: "not known",
     unresponsiveBanner: (time: string) => `The toolbox has not reported since ${time}. What is shown is as of then.`,
     adminsOnly: "Only admins see how the server is configured.",
     needsLink: "Needs a link to the toolbox.",

@@ -12,7 +12,7 @@ import {
   ServerPage,
   ServersTable,
   serverFilters,
-  sourceText,
+  sourceOf,
   useServerCommands,
   useServerCounts,
 } from "../features/servers/index.ts";
@@ -125,7 +125,7 @@ function useShownServers(
       const toolbox = toolboxes.get(server.toolboxId);
       if (toolboxId !== null && server.toolboxId !== toolboxId) return false;
       if (filter !== "all" && filterOf(describeServer(server, toolbox, moment)) !== filter) return false;
-      return `${server.spec.name} ${sourceText(server.spec.source)} ${toolbox?.name ?? ""}`.toLowerCase().includes(needle);
+      return `${server.spec.name} ${sourceOf(server)} ${toolbox?.name ?? ""}`.toLowerCase().includes(needle);
     });
   }, [servers, toolboxes, filter, toolboxId, query, moment]);
 }

@@ -2,7 +2,7 @@ import { useMemo, useSyncExternalStore } from "react";
 import { create } from "zustand";
 import type { Activity, Entities, EntityName, Session } from "../../shared/contract/state.ts";
 import type { AppError } from "../../shared/errors.ts";
-import type { Connection } from "../../shared/model/agent.ts";
+import type { Agent, Connection } from "../../shared/model/agent.ts";
 import type { Server } from "../../shared/model/server.ts";
 import { type LinkState, linkState } from "../api.ts";
 import { type Copy, emptyCopy, type Tables } from "./copy.ts";
@@ -43,6 +43,22 @@ const sorted: { [Name in EntityName]: (table: Tables[Name]) => readonly Entities
 /** All rows of a table: by name, connections oldest first, activities newest first. */
 export function useRows<Name extends EntityName>(name: Name): readonly Entities[Name][] {
   return useCopy((copy) => sorted[name](copy.tables[name]));
+}
+
+const ownAgents = perTable((table: Tables["agents"]) => {
+  const byOwner = new Map<string, readonly Agent[]>();
+  return (ownerId: string) => {
+    const known = byOwner.get(ownerId);
+    if (known !== undefined) return known;
+    const own = sorted.agents(table).filter((row) => row.ownerId === undefined || row.ownerId === ownerId);
+    byOwner.set(ownerId, own);
+    return own;
+  };
+});
+
+/** The agents of the person at the window, by name: admins of a shared workspace hold everybody's. */
+export function useOwnAgents(): readonly Agent[] {
+  return useCopy(({ tables, facts }) => ownAgents(tables.agents)(facts.sync.account?.who?.userId ?? ""));
 }
 
 const serversByToolbox = groupBy((row: Server) => row.toolboxId);

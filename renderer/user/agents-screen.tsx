@@ -3,7 +3,7 @@ import { useState } from "react";
 import { useLocation } from "wouter";
 import { AgentsTable, CreateAgent } from "../features/agents/index.ts";
 import { places } from "../places.ts";
-import { useCopy, useRows } from "../state/index.ts";
+import { useCopy, useOwnAgents } from "../state/index.ts";
 import { text } from "../text.ts";
 import { Button } from "../ui/button.tsx";
 import { EmptyState } from "../ui/empty-state.tsx";
@@ -16,7 +16,7 @@ const searchAbove = 6;
 /** One's own agents. */
 export function AgentsScreen() {
   const isReady = useCopy((copy) => copy.isReady);
-  const agents = useRows("agents");
+  const agents = useOwnAgents();
   const [, navigate] = useLocation();
   const [isCreating, setCreating] = useState(false);
   const [search, setSearch] = useState("");

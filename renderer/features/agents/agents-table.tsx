@@ -139,7 +139,7 @@ function ConnectionState({ connection }: { connection: Connection }) {
   return (
     <span className="flex min-w-0 items-center gap-1.5">
       <StatusShape tone={tone} />
-      <span className="truncate">{server?.spec.name ?? text.connections.goneServer}</span>
+      <span className="truncate">{server?.spec.name ?? connection.shared?.serverName ?? text.connections.goneServer}</span>
       <span className={tone === "ok" ? "sr-only" : "shrink-0 text-faint text-xs"}>{word}</span>
     </span>
   );

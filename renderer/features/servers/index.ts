@@ -13,4 +13,4 @@ export { PermissionList } from "./permissions.tsx";
 export { ServerPage } from "./server-page.tsx";
 export { ServerStateLabel, useAttention, useServerCounts, useServerState } from "./server-state.tsx";
 export { ServersTable } from "./servers-table.tsx";
-export { sourceText } from "./source.tsx";
+export { sourceOf, sourceText } from "./source.tsx";

@@ -17,8 +17,9 @@ import { AppErrorNote } from "../errors/index.tsx";
 import { commandIcons, type useServerCommands } from "./commands.tsx";
 import { describeServer } from "./describe.ts";
 import { PermissionList } from "./permissions.tsx";
+import { Reported } from "./reported.tsx";
 import { useServerState } from "./server-state.tsx";
-import { shortDigest, sourceText } from "./source.tsx";
+import { isSourceKnown, shortDigest, sourceText } from "./source.tsx";
 
 type Give = ReturnType<typeof useServerCommands>["give"];
 
@@ -29,6 +30,7 @@ export function ServerOverview({ server, give }: { server: Server; give: Give })
     <PageBody className="pt-4">
       <div className="flex flex-col gap-6">
         <Condition server={server} give={give} />
+        <Reported server={server} />
         {operation !== undefined && operation.state === "running" && <OperationPanel activity={operation} />}
         <JustReady server={server} />
         <div className="grid gap-x-10 gap-y-6 min-[1080px]:grid-cols-2">
@@ -82,7 +84,7 @@ function Condition({ server, give }: { server: Server; give: Give }) {
   const toolbox = useRow("toolboxes", server.toolboxId);
   const now = useNow();
   const { state } = useServerState(server);
-  const { isStale, isCancelled, seenAt } = describeServer(server, toolbox, now);
+  const { isStale, isCancelled, isReported, seenAt } = describeServer(server, toolbox, now);
   const { observed, lastError, activeOperationId } = server;
   if (activeOperationId !== null || state === "deleting") return null;
   const ways = <Ways server={server} give={give} />;
@@ -102,7 +104,8 @@ function Condition({ server, give }: { server: Server; give: Give }) {
         {observed.container.exitCode === undefined ? text.servers.ended : text.servers.exitedBadly(observed.container.exitCode)}
       </Banner>
     );
-  if (isStale && seenAt !== null) return <Banner tone="warn">{text.servers.staleBanner(formatAgo(now - seenAt))}</Banner>;
+  if (isStale && seenAt !== null && !isReported)
+    return <Banner tone="warn">{text.servers.staleBanner(formatAgo(now - seenAt))}</Banner>;
   return null;
 }
 
@@ -149,7 +152,10 @@ function Facts({ server }: { server: Server }) {
           </Link>
         ),
     },
-    { label: text.servers.source, value: <Copyable value={sourceText(spec.source)} /> },
+    {
+      label: text.servers.source,
+      value: isSourceKnown(server) ? <Copyable value={sourceText(spec.source)} /> : text.reported.notKnown,
+    },
     observed.state === "present" && {
       label: text.servers.digest,
       value: <Copyable value={shortDigest(observed.image.digest)} copies={observed.image.digest} />,
@@ -174,7 +180,7 @@ function Facts({ server }: { server: Server }) {
       label: text.servers.template,
       value:
         template === undefined ? (
-          text.servers.noTemplate
+          (server.shared?.templateTitle ?? text.servers.noTemplate)
         ) : (
           <Link href={places.template(template.id)} className="text-accent-text hover:underline">
             {template.title}
@@ -187,9 +193,13 @@ function Facts({ server }: { server: Server }) {
 }
 
 function observedText(server: Server, toolbox: Toolbox | undefined, now: number): string {
-  const { observed } = server;
+  const { observed, shared } = server;
+  const { seenAt, isReported } = describeServer(server, toolbox, now);
+  if (isReported && shared?.reported.state === "present") {
+    const { state } = shared.reported.container;
+    return seenAt === null ? state : text.reported.observedAs(state, formatAgo(now - seenAt));
+  }
   if (observed.state === "never") return text.servers.observedNever;
-  const { seenAt } = describeServer(server, toolbox, now);
   const age = formatAgo(now - (seenAt ?? observed.at));
   return observed.state === "gone" ? text.servers.observedGone(age) : text.servers.observedAs(observed.container.state, age);
 }

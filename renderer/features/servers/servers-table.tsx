@@ -12,7 +12,7 @@ import { type Column, Table } from "../../ui/table.tsx";
 import { commandIcons, useServerCommands } from "./commands.tsx";
 import { type Command, commandsFor, describeServer } from "./describe.ts";
 import { ServerStateLabel } from "./server-state.tsx";
-import { shortDigest, sourceName, sourceText } from "./source.tsx";
+import { isSourceKnown, shortDigest, sourceName, sourceOf } from "./source.tsx";
 
 type ServersTableProps = {
   servers: readonly Server[];
@@ -72,15 +72,15 @@ export function ServersTable({
         showsFrom: 900,
         header: headers.source,
         width: "minmax(7rem, 1.2fr)",
-        sortBy: (row) => sourceText(row.spec.source),
+        sortBy: (row) => sourceOf(row),
         cell: (row) => (
           <span
             className="truncate text-muted"
-            title={[sourceText(row.spec.source), row.observed.state === "present" && shortDigest(row.observed.image.digest)]
+            title={[sourceOf(row), row.observed.state === "present" && shortDigest(row.observed.image.digest)]
               .filter(Boolean)
               .join("\n")}
           >
-            {sourceName(row.spec.source)}
+            {isSourceKnown(row) ? sourceName(row.spec.source) : text.app.none}
           </span>
         ),
       },

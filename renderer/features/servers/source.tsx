@@ -1,8 +1,20 @@
+import type { Server } from "../../../shared/model/server.ts";
 import type { ServerSource } from "../../../shared/model/spec.ts";
+import { text } from "../../text.ts";
 
 /** A source in one line: `@scope/name@1.2.3` or `ghcr.io/owner/name:1.2`. */
 export function sourceText(source: ServerSource): string {
   return source.type === "npm" ? `${source.package}@${source.version}` : source.image;
+}
+
+/** Whether this computer was told what a server is made of. */
+export function isSourceKnown({ shared }: Pick<Server, "shared">): boolean {
+  return shared?.isSpecKnown !== false;
+}
+
+/** The source of a server in one line; a dash where this computer was not told. */
+export function sourceOf(server: Pick<Server, "spec" | "shared">): string {
+  return isSourceKnown(server) ? sourceText(server.spec.source) : text.app.none;
 }
 
 /** A source for a narrow column: without the scope or registry before its name, which servers of one kind share. */
