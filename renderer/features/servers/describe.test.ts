@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type Server, server as serverSchema } from "../../../shared/model/server.ts";
 import { dockerStates } from "../../../shared/model/status.ts";
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
-import { commandsFor, describeServer, filterOf } from "./describe.ts";
+import { commandsFor, describeServer, filterOf, intentionOf } from "./describe.ts";
 
 const now = 10_000_000;
 const connected: Pick<Toolbox, "confirmedAt" | "link"> = {
@@ -124,5 +124,64 @@ describe("a cancelled deployment", () => {
       isCancelled: false,
       tone: "danger",
     });
+  });
+});
+
+describe("a server that its toolbox reports", () => {
+  const shared = (word: string, status: "running" | "stopped"): NonNullable<Server["shared"]> => ({
+    toolboxName: "oslo-1",
+    templateTitle: null,
+    description: "",
+    status,
+    reported: {
+      state: "present",
+      changedAt: now - 100_000,
+      desired: status,
+      container: { id: "c", state: word, restartCount: 0 },
+      image: { reference: "example/server:1", digest: "sha256:0" },
+      health: { state: "ready", protocolVersion: "2025-11-25" },
+    },
+    tools: null,
+    isSpecKnown: true,
+  });
+  const place = (reportedAt: number | null, unresponsiveSince: number | null = null) => ({
+    confirmedAt: null,
+    link: { state: "unknown" } as const,
+    shared: { kind: "droplet" as const, description: "", status: "active", canReport: true, reportedAt, unresponsiveSince },
+  });
+  const running = server(null, { shared: shared("running", "running") });
+
+  it("is shown as running only while the report is fresh", () => {
+    expect(describeServer(running, place(now - 5_000), now)).toMatchObject({ word: "Running", tone: "ok", isReported: true });
+    expect(describeServer(running, place(now - 40_000), now)).toMatchObject({
+      word: "Was running",
+      tone: "unknown",
+      isStale: true,
+      isReported: true,
+    });
+  });
+
+  it("has no colour while nobody knows when it was reported", () => {
+    expect(describeServer(running, place(null), now)).toMatchObject({ word: "Was running", tone: "unknown" });
+  });
+
+  it("can be started and stopped by way of the shared database, but not restarted or deployed", () => {
+    expect(commandsFor(running, place(now), now)).toMatchObject({ start: "no", stop: "yes" });
+    expect(commandsFor(running, place(now), now).restart).toHaveProperty("reason");
+    const stopped = server(null, { desired: "stopped", shared: shared("exited", "stopped") });
+    expect(commandsFor(stopped, place(now), now)).toMatchObject({ start: "yes", stop: "no" });
+  });
+
+  it("says what is wanted until the toolbox reports it, and lets it be taken back", () => {
+    const wanted = server(null, { desired: "running", shared: shared("exited", "stopped") });
+    expect(intentionOf(wanted, place(now))).toBe("running");
+    expect(commandsFor(wanted, place(now), now)).toMatchObject({ start: "no", stop: "yes" });
+    expect(intentionOf(running, place(now))).toBeNull();
+    expect(intentionOf(server(null, { desired: "deleted", shared: shared("running", "running") }), place(now))).toBe("deleted");
+  });
+
+  it("has no intention to wait for where the toolbox can be told at once", () => {
+    const wanted = server("exited", { shared: shared("exited", "stopped") });
+    expect(intentionOf(wanted, connected)).toBeNull();
   });
 });

@@ -56,4 +56,31 @@ describe("toolboxStatus", () => {
     });
     expect(toolboxStatus(row, now)).toEqual({ state: "lost", since: now - 10 });
   });
+
+  const reports = (reportedAt: number | null, unresponsiveSince: number | null = null) => ({
+    kind: "droplet" as const,
+    description: "",
+    status: "active",
+    canReport: true,
+    reportedAt,
+    unresponsiveSince,
+  });
+
+  it("goes by the reports while there is no link, with their age once they are old", () => {
+    const without = { link: { state: "unknown" } as const };
+    expect(toolboxStatus(toolbox({ ...without, shared: reports(now - 5_000) }), now).state).toBe("reporting");
+    expect(toolboxStatus(toolbox({ ...without, shared: reports(now - 60_000) }), now)).toEqual({
+      state: "reported",
+      since: now - 60_000,
+    });
+    expect(toolboxStatus(toolbox({ ...without, shared: reports(now - 90_000, now - 60_000) }), now)).toEqual({
+      state: "unresponsive",
+      since: now - 60_000,
+    });
+    expect(toolboxStatus(toolbox({ ...without, shared: reports(null) }), now).state).toBe("unknown");
+  });
+
+  it("goes by its own link where there is one, whatever was reported", () => {
+    expect(toolboxStatus(toolbox({ shared: reports(now - 90_000, now - 60_000) }), now).state).toBe("connected");
+  });
 });
