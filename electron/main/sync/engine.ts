@@ -36,7 +36,10 @@ export interface Engine {
   dispatch(event: LinkEvent): void;
   /** Something was queued here. */
   poke(): void;
-  /** Runs `work` against the open database; NETWORK_DOWN or DATABASE_UNREACHABLE when there is none. */
+  /**
+   * Runs `work` against the open database, or against the one that is just being opened. NETWORK_DOWN or
+   * DATABASE_UNREACHABLE when there is none.
+   */
   ask<T>(work: (database: SharedDatabase) => Promise<T>): Promise<T>;
   /** Asks for a pull now. */
   pullNow(): void;
@@ -49,6 +52,8 @@ const livenessSoonMs = 1_000;
 const pollIntervalMs = { withNudges: 60_000, without: 3_000 };
 const heldBackDelayMs = 100;
 const toolBatch = 200;
+/** As long as a person who asked for something may be kept waiting for the connection to come up. */
+const attemptTimeoutMs = 10_000;
 
 export function createEngine(deps: EngineDeps): Engine {
   const { store, log, now } = deps;
@@ -58,6 +63,7 @@ export function createEngine(deps: EngineDeps): Engine {
   let isPullWanted = true;
   let wake = () => {};
   let isAwake = false;
+  const attempts = new Set<() => void>();
 
   const rouse = () => {
     isAwake = true;
@@ -71,9 +77,27 @@ export function createEngine(deps: EngineDeps): Engine {
       if (state.state !== before.state) log.info("sync.state", { from: before.state, to: state.state, event: event.type });
       deps.onState(state);
     }
+    for (const look of [...attempts]) look();
     // A computer that woke up cannot know what it missed.
     if (event.type === "woken") isPullWanted = true;
     rouse();
+  }
+
+  /** Settles once the attempt to connect has succeeded or failed, or takes too long to wait for. */
+  function attemptEnded(): Promise<void> {
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        attempts.delete(look);
+        resolve();
+      };
+      const look = () => {
+        if (state.state !== "connecting") end();
+      };
+      const timer = setTimeout(end, attemptTimeoutMs);
+      attempts.add(look);
+      look();
+    });
   }
 
   /** Sleeps until the time, or until something happens. Null: until something happens. */
@@ -240,6 +264,7 @@ export function createEngine(deps: EngineDeps): Engine {
       rouse();
     },
     async ask(work) {
+      if (database === undefined && state.state === "connecting") await attemptEnded();
       if (database !== undefined) return work(database);
       throw "error" in state
         ? AppError.fromShape(state.error)
