@@ -91,7 +91,6 @@ export const text = {
     addToolbox: "Add a toolbox",
     showQueue: "Show queued changes",
     shareWorkspace: "Share this workspace",
-    sharedDatabase: "Open the shared database settings",
     chooseTheme: (theme: string) => `Use the ${theme.toLowerCase()} appearance`,
     kinds: {
       action: "Action",
@@ -205,6 +204,7 @@ export const text = {
     attention: "Needs attention",
     allWell: "Nothing needs attention.",
     notReady: "not ready",
+    reportsStopped: "Its reports to the shared database have stopped.",
     containerGone: "Its container was removed on the toolbox.",
     recent: "Recent activity",
     seeAll: "See all",
@@ -739,8 +739,6 @@ export const text = {
     roles: "Roles",
     addThisComputer: "Use this computer as a toolbox",
     openToolbox: "Open the toolbox",
-    workspace: "Workspace",
-    workspaceLocal: "Local: one SQLite file in the data folder.",
   },
 
   agents: {
@@ -1209,7 +1207,6 @@ export const text = {
       owner: "Owner",
       plan: "Look at what would be done",
       planning: "Looking…",
-      planTitle: "What will be done",
       isFresh: "The database has no schema yet.",
       isAt: (version: string, known: string) => `The database has schema ${version}; this version brings ${known}.`,
       nothing: "Nothing has to be done: the schema is up to date.",
@@ -1377,12 +1374,12 @@ export const text = {
 
   conflict: {
     title: (what: string) => `Two versions: ${what}`,
+    decideTitle: (what: string) => `Decide: ${what}`,
     body: "Somebody else changed the same thing after you had last seen it. Choose for each part what shall be kept.",
     deletedShort: "Somebody else deleted it.",
     deletedBody: "Somebody else deleted it in the meantime. Your change has nothing left to change.",
     deleteBody: "It was changed by somebody else after you had last seen it. Shall it be deleted all the same?",
     twiceBody: "This agent was linked to this server on another computer, too. There is one link; choose what it may use.",
-    part: "Part",
     before: "Before",
     mine: "Yours",
     theirs: "In the database",
@@ -1579,10 +1576,9 @@ export const text = {
     ago: (age: string) => `reported ${age}`,
     unresponsive: (time: string) => `unresponsive since ${time}`,
     never: "has not reported yet",
-    later: "will be carried out when the toolbox hears of it",
-    laterTitle: (names: string) => `Wanted: ${names}`,
     laterBody: "It will be carried out when the toolbox hears of it.",
     laterCommand: (command: string, names: string) => `${command}: ${names}`,
+    takeBack: "Take it back",
     waitsForDatabase: "This is queued here; the toolbox hears of it once the shared database has it.",
     waitsForToolbox: (wanted: string) => `It is wanted ${wanted}. This will be carried out when the toolbox hears of it.`,
     onlyByReport: (age: string) => `This computer has no link to the toolbox. The state is what the toolbox reported ${age}.`,
@@ -1591,12 +1587,7 @@ export const text = {
     observedAs: (word: string, age: string) => `${word}, reported ${age}`,
     notKnown: "not known",
     unresponsiveBanner: (time: string) => `The toolbox has not reported since ${time}. What is shown is as of then.`,
-    adminsOnly: "Only admins see how the server is configured.",
     needsLink: "Needs a link to the toolbox.",
-    logsNeedLink: {
-      title: "No link to the toolbox",
-      body: "Logs and live readings come straight from the toolbox. Give this computer its token to see them.",
-    },
   },
 
   authorize: {
@@ -1616,7 +1607,6 @@ export const text = {
     title: (agent: string, server: string) => `Renew the token of ${agent} for ${server}?`,
     body: "A new token is made and kept in the keychain of this computer. Other computers and applications that use the old one are turned away.",
     done: "The token was renewed and is on this computer now.",
-    hint: "If the token is on another computer only, make a new one here.",
   },
 
   counts: {

@@ -238,8 +238,9 @@ function Attention() {
   );
 }
 
-function toolboxReason({ link, docker }: Toolbox): string {
+function toolboxReason({ link, docker, shared }: Toolbox): string {
   if (link.state === "lost") return link.error.message;
+  if (link.state !== "connected" && shared?.unresponsiveSince != null) return text.overview.reportsStopped;
   return docker?.state === "down" ? docker.reason : "";
 }
 

@@ -29,7 +29,9 @@ export function StatusBar({ view }: { view: View }) {
       <QueueStatus />
       <div className="ml-auto flex items-center gap-3">
         {view === "admin" && <WorkPart />}
-        {version !== undefined && <span className="text-faint">{text.shell.version(version)}</span>}
+        {version !== undefined && (
+          <span className="hidden whitespace-nowrap text-faint min-[1120px]:inline">{text.shell.version(version)}</span>
+        )}
         <ThemeButton />
       </div>
     </section>
@@ -39,7 +41,14 @@ export function StatusBar({ view }: { view: View }) {
 function LinkPart() {
   const link = useLinkState();
   const since = useNowSelect((now) => (link.state === "lost" ? formatTime(link.since, now) : ""));
-  if (link.state === "connected") return <StatusDot tone="ok">{text.link.connected}</StatusDot>;
+  // In a narrow window what matters more takes its place; a link that is lost has a banner as well.
+  const isShared = useCopy((copy) => copy.facts.sync.account !== null);
+  if (link.state === "connected")
+    return (
+      <StatusDot tone="ok" className={isShared ? "max-[1119px]:hidden" : ""}>
+        {text.link.connected}
+      </StatusDot>
+    );
   if (link.state === "connecting") return <StatusDot tone="busy">{text.link.connecting}</StatusDot>;
   if (link.state === "refused") return <StatusDot tone="danger">{text.link.refused}</StatusDot>;
   return <StatusDot tone="danger">{text.link.lost(since)}</StatusDot>;

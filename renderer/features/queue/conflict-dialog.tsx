@@ -47,7 +47,7 @@ export function ConflictDialog({ change, places, onClose }: ConflictDialogProps)
     <Dialog
       isOpen
       onClose={onClose}
-      title={words.title(what)}
+      title={isWhole ? words.decideTitle(what) : words.title(what)}
       description={introOf(change, conflict)}
       closeLabel={text.app.close}
       size={isWhole ? "md" : "lg"}

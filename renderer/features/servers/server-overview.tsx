@@ -30,7 +30,7 @@ export function ServerOverview({ server, give }: { server: Server; give: Give })
     <PageBody className="pt-4">
       <div className="flex flex-col gap-6">
         <Condition server={server} give={give} />
-        <Reported server={server} />
+        <Reported server={server} give={give} />
         {operation !== undefined && operation.state === "running" && <OperationPanel activity={operation} />}
         <JustReady server={server} />
         <div className="grid gap-x-10 gap-y-6 min-[1080px]:grid-cols-2">

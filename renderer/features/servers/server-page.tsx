@@ -11,7 +11,7 @@ import { PageHeader } from "../../ui/page.tsx";
 import { Tabs } from "../../ui/tabs.tsx";
 import { ServerAgents } from "./agents-tab.tsx";
 import { commandIcons, useServerCommands } from "./commands.tsx";
-import { type Command, commandsFor } from "./describe.ts";
+import { type Command, commandsFor, intentionOf } from "./describe.ts";
 import { ServerLogs } from "./logs.tsx";
 import { ServerResources } from "./resources.tsx";
 import { ServerOverview } from "./server-overview.tsx";
@@ -100,6 +100,7 @@ export function ServerPage({ server }: { server: Server }) {
 function useMainCommand(server: Server): Command | null {
   const toolbox = useRow("toolboxes", server.toolboxId);
   const command = useNowSelect((now) => {
+    if (intentionOf(server, toolbox) !== null) return null;
     const states = commandsFor(server, toolbox, now);
     return (["redeploy", "start", "stop"] as const).find((candidate) => states[candidate] === "yes") ?? null;
   });

@@ -20,8 +20,10 @@ export function ServerStateLabel({ server, looks = "dot" }: ServerStateLabelProp
     if (isReported && seenAt === null) return text.reported.never;
     if (!isStale || seenAt === null) return null;
     const since = isReported ? toolbox?.shared?.unresponsiveSince : null;
+    // A dot stands in a narrow column; the pill has room for all of it.
+    if (since != null && looks === "dot") return text.toolboxes.since(formatTime(since, now));
     if (since != null) return text.reported.unresponsive(formatTime(since, now));
-    return isReported ? text.reported.ago(formatAgo(now - seenAt)) : formatAgo(now - seenAt);
+    return isReported && looks === "pill" ? text.reported.ago(formatAgo(now - seenAt)) : formatAgo(now - seenAt);
   });
   const Looks = looks === "dot" ? StatusDot : StatusPill;
   return (

@@ -63,10 +63,10 @@ function Shared({ sync, account }: { sync: SyncCondition; account: SyncAccount }
           {
             label: words.workspace,
             value: (
-              <span className="-my-1 flex items-center gap-1">
+              <span className="flex items-center gap-1">
                 <span className="min-w-0 truncate font-medium">{who?.workspaceName ?? words.notKnownYet}</span>
                 {isAdmin && link.state === "online" && who !== null && (
-                  <IconButton size="sm" icon={Pencil} label={words.renameTitle} onClick={() => setDialog("rename")} />
+                  <IconButton size="xs" icon={Pencil} label={words.renameTitle} onClick={() => setDialog("rename")} />
                 )}
               </span>
             ),

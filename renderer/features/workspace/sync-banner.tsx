@@ -1,4 +1,4 @@
-import { Link } from "wouter";
+import { Link, useLocation } from "wouter";
 import { formatTime } from "../../format.ts";
 import { places } from "../../places.ts";
 import { useCopy, useNowSelect } from "../../state/index.ts";
@@ -39,7 +39,10 @@ export function SyncBanner() {
   return null;
 }
 
+/** The way to the settings; nothing where the person is there already. */
 function ToSettings({ label }: { label: string }) {
+  const [path] = useLocation();
+  if (path === places.settings) return null;
   return (
     <Link href={places.settings} className={buttonClass("secondary", "sm")}>
       {label}
