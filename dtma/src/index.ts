@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { cpus, hostname, totalmem } from "node:os";
+import { cpus, hostname, networkInterfaces, totalmem } from "node:os";
 import { join } from "node:path";
 import { type DtmaInfo, type DtmaReadyLine, dtmaProtocolVersion, type ShutdownRequest } from "../../shared/dtma-protocol.ts";
 import { openAccessList } from "./access.ts";
@@ -26,13 +26,14 @@ import { openTargetStore } from "./report/target.ts";
 import { createSecrets } from "./secrets.ts";
 import { createServerLogs } from "./server-logs.ts";
 import { createServers } from "./servers.ts";
-import { readSettings, type Settings, SettingsError } from "./settings.ts";
+import { asksForHelp, helpText, reachableHost, readSettings, type Settings, SettingsError } from "./settings.ts";
 import { createStats } from "./stats.ts";
 import { openUsageTotals } from "./usage-totals.ts";
 
 /*
 INVARIANTS
-- Standard output gets exactly one line, once the DTMA answers; everything else goes to standard error.
+- Standard output gets exactly one line, once the DTMA answers, or the help that was asked for; everything else goes to
+  standard error.
 - The process ends by itself on SIGTERM, SIGINT, a shutdown request, and when the parent that holds its standard input
   or its IPC channel goes; nothing it started in containers is left then.
 */
@@ -230,7 +231,7 @@ async function start(settings: Settings): Promise<void> {
     if (error.code === undefined) throw error;
     throw new SettingsError(`The DTMA cannot listen on ${settings.host}:${settings.port}: ${listenProblem(error.code)}.`);
   });
-  const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
+  const host = reachableHost(settings.host, networkInterfaces(), hostname());
   const ready: DtmaReadyLine = {
     event: "ready",
     url: `${certificate === undefined ? "http" : "https"}://${host}:${port}`,
@@ -245,6 +246,11 @@ function listenProblem(code: string): string {
   if (code === "EADDRINUSE") return "another program listens there";
   if (code === "EACCES") return "this user may not";
   return code === "EADDRNOTAVAIL" || code === "ENOTFOUND" ? "this machine has no such address" : code;
+}
+
+if (asksForHelp(process.argv.slice(2))) {
+  process.stdout.write(helpText);
+  process.exit(0);
 }
 
 try {

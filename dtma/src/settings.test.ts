@@ -1,5 +1,6 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { readSettings, SettingsError } from "./settings.ts";
+import { asksForHelp, helpText, reachableHost, readSettings, SettingsError } from "./settings.ts";
 
 const token = "a-token-of-enough-length";
 
@@ -65,5 +66,44 @@ describe("readSettings", () => {
   it("refuses a token that could be guessed or would not fit into a header", () => {
     expect(() => read([], { DTMA_AUTH_TOKEN: "short" })).toThrow(/too short/);
     expect(() => read([], { DTMA_AUTH_TOKEN: "with a space in the middle" })).toThrow(/printable ASCII/);
+  });
+});
+
+describe("the help", () => {
+  it.each(["--help", "-h"])("is asked for with %s, whatever else is there", (flag) => {
+    expect(asksForHelp(["--port=none", flag])).toBe(true);
+    expect(asksForHelp(["--port=1"])).toBe(false);
+  });
+
+  it("names every flag and every variable that is read", () => {
+    const source = readFileSync(new URL("./settings.ts", import.meta.url), "utf8");
+    const flags = [...source.matchAll(/^ {8}"?([a-z-]+)"?: \{ type: "(?:string|boolean)"/gm)].map(([, name]) => `--${name}`);
+    const variables = [...source.matchAll(/"((?:DTMA_[A-Z_]+)|PORT|DOCKER_HOST)"/g)].map(([, name]) => name);
+    expect(flags.length).toBeGreaterThan(10);
+    expect(variables.length).toBeGreaterThan(5);
+    for (const name of [...flags, ...variables]) expect(helpText).toContain(name);
+  });
+});
+
+describe("the host in the ready line", () => {
+  const interfaces = {
+    lo: [{ address: "127.0.0.1", family: "IPv4", internal: true }],
+    eth0: [
+      { address: "fe80::1", family: "IPv6", internal: false },
+      { address: "192.0.2.7", family: "IPv4", internal: false },
+    ],
+  };
+
+  it.each(["0.0.0.0", "::"])("is an address of the machine for a listener on %s", (host) => {
+    expect(reachableHost(host, interfaces, "box")).toBe("192.0.2.7");
+    expect(reachableHost(host, { lo: interfaces.lo }, "box")).toBe("box");
+  });
+
+  it.each([
+    ["127.0.0.1", "127.0.0.1"],
+    ["198.51.100.4", "198.51.100.4"],
+    ["::1", "[::1]"],
+  ])("is the address it listens on for %s", (host, shown) => {
+    expect(reachableHost(host, interfaces, "box")).toBe(shown);
   });
 });

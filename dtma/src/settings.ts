@@ -13,6 +13,36 @@ INVARIANTS
 
 export class SettingsError extends Error {}
 
+/** What `--help` prints: every flag, with the variable that does the same. */
+export const helpText = `Usage: dtma [options]
+
+Drives Docker on this machine for a control centre, and carries MCP traffic to the servers it runs.
+Prints one line of JSON once it answers: its address, the fingerprint of its certificate and, the
+first time, the token it made. Everything else goes to standard error.
+
+  --host=ADDRESS             where it listens (127.0.0.1; 0.0.0.0 is every address)       DTMA_HOST
+  --port=NUMBER              0 takes any free port (30000)                                PORT
+  --data=FOLDER              its certificate, token and access list (/var/lib/dtma for    DTMA_DATA
+                             root, else dtma in the data folder of the user)
+  --http                     plain HTTP; on loopback only                                 DTMA_HTTP=true
+  --allow-host=NAME          a name clients may address it by; may be repeated
+  --token-file=FILE          the token clients need, at least 16 characters               DTMA_AUTH_TOKEN
+  --reporting-file=FILE      where to report to until a control centre says so            DTMA_REPORTING_FILE
+  --scope=NAME               keeps several on one Docker engine apart (default)           DTMA_SCOPE
+  --label=NAME=VALUE         put on everything it makes in Docker; may be repeated
+  --node-image=IMAGE         base image for npm packages; none pulls no image             DTMA_NODE_IMAGE
+                             (node:24-slim)
+  --node-runtime=FILE        Node binary for npm packages without a base image            DTMA_NODE_RUNTIME
+  --answer-seconds=NUMBER    how long a server may take to answer first, 1 to 600 (30)    DTMA_ANSWER_SECONDS
+  --stop-servers-on-exit     stop the servers when it ends; else they go on
+  --parent-pipe              end when standard input ends
+  --config=FILE              lines of NAME=value; none reads no file (/etc/dtma.conf)
+  --help                     this text
+
+Flags win over the environment, which wins over the configuration file. A token is never a flag:
+argument lists are public on the machine. DOCKER_HOST says which Docker engine it drives.
+`;
+
 export type Settings = Readonly<{
   host: string;
   port: number;
@@ -53,6 +83,11 @@ type Sources = {
   execPath: string;
 };
 
+/** Whether help was asked for; it then wins over everything else, also over what is wrong. */
+export function asksForHelp(argv: readonly string[]): boolean {
+  return argv.includes("--help") || argv.includes("-h");
+}
+
 /** Reads all settings. SettingsError with a sentence for the person who starts the DTMA. */
 export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources): Settings {
   const flags = parseFlags(argv);
@@ -89,6 +124,20 @@ export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources)
 /** Whether only this machine can reach a listener on this host. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
+type Interfaces = Readonly<Record<string, readonly { address: string; family: string; internal: boolean }[] | undefined>>;
+
+/**
+ * The host under which somebody else can connect to a listener on `host`: of a listener on every address the machine's
+ * first IPv4 address that is not its loopback, else its name. IPv6 addresses come in brackets, as in a URL.
+ */
+export function reachableHost(host: string, interfaces: Interfaces, hostname: string): string {
+  if (host === "0.0.0.0" || host === "::") {
+    const found = Object.values(interfaces).flatMap((each) => each ?? []);
+    return found.find(({ family, internal }) => family === "IPv4" && !internal)?.address ?? hostname;
+  }
+  return host.includes(":") ? `[${host}]` : host;
 }
 
 function parseFlags(argv: readonly string[]) {

@@ -1,9 +1,16 @@
+import { spawnSync } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { request } from "node:https";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type Bench, createBench, startDtma } from "../fixtures/dtma.ts";
+
+const entry = fileURLToPath(new URL("../../dtma/src/index.ts", import.meta.url));
 
 let bench: Bench;
 beforeEach(() => {
@@ -31,6 +38,28 @@ it("says in one sentence which setting is wrong, and ends with code 2", async ()
   expect(await refused(["--port=70000"])).toBe('exit code 2: --port must be a number from 0 to 65535, not "70000".\n');
   expect(await refused(["--http", "--host=0.0.0.0"])).toMatch(/^exit code 2: Plain HTTP is only for loopback: .*\n$/);
   expect(await refused(["--http"], { DTMA_AUTH_TOKEN: "short" })).toMatch(/^exit code 2: The token is too short: .*\n$/);
+});
+
+it("explains its options when asked to, and does not start", () => {
+  const data = join(tmpdir(), `dtma-${randomUUID()}`);
+  const asked = spawnSync(process.execPath, [entry, "--help", `--data=${data}`], { encoding: "utf8" });
+  expect(asked).toMatchObject({ status: 0, stderr: "", stdout: expect.stringContaining("--reporting-file=FILE") });
+  expect(existsSync(data)).toBe(false);
+});
+
+it("names an address to connect to when it listens on every one", async () => {
+  const token = randomUUID();
+  const dtma = await startDtma(
+    [`--data=${await bench.folder()}`, "--config=none", "--port=0", "--host=0.0.0.0"],
+    { ...noDocker, DTMA_AUTH_TOKEN: token },
+    token,
+  );
+  try {
+    expect(new URL(dtma.ready.url).hostname).not.toBe("0.0.0.0");
+    expect(await httpsGet(`${dtma.ready.url}/v1/info`, token)).toEqual({ status: 200, fingerprint: dtma.ready.fingerprint });
+  } finally {
+    await dtma.kill("SIGTERM");
+  }
 });
 
 it("answers without Docker, says that it is down, and refuses work with a sentence", async () => {
