@@ -1,9 +1,14 @@
-import { readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { type TemplateInput, templateInput } from "../../shared/contract/catalogue.ts";
+import type { TemplateId } from "../../shared/model/ids.ts";
 import { serverPermissions } from "../../shared/model/spec.ts";
 import { template } from "../../shared/model/template.ts";
-import { toServerSpec } from "./catalogue.ts";
+import { createCatalogue, loadCatalogue, toServerSpec } from "./catalogue.ts";
+import { openStore, type Store } from "./store/index.ts";
 
 const bundled = z
   .array(template)
@@ -105,4 +110,106 @@ describe("the bundled catalogue", () => {
       ).not.toThrow();
     },
   );
+});
+
+const own: TemplateInput = {
+  title: "Our Search",
+  description: "Finds what we wrote.",
+  categories: [],
+  source: { type: "npm", package: "our-search", version: "2.0.0" },
+  transport: { type: "stdio" },
+  settings: [{ name: "INDEX", title: "Index", target: "variable", isRequired: true }],
+};
+
+describe("the team's templates", () => {
+  let folder: string;
+  let store: Store;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "dtma-catalogue-"));
+    store = openStore(folder);
+    loadCatalogue(store, bundled);
+  });
+  afterEach(() => {
+    store.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  const share = () =>
+    store.write((tx) =>
+      tx.sync.setAccount({
+        id: "account",
+        target: { transport: "supabase", url: "https://example.invalid", publishableKey: "key" },
+        who: null,
+        phase: "steady",
+        bringsLocalRows: false,
+      }),
+    );
+  const queued = () => [...store.sync.entries()].map(({ change, payload }) => ({ kind: change.kind, payload }));
+
+  it("are kept under a speaking id of their own, also when the catalogue is loaded again", () => {
+    const catalogue = createCatalogue({ store });
+    const first = catalogue.save(null, templateInput.parse(own));
+    const second = catalogue.save(null, templateInput.parse({ ...own, title: "搜索" }));
+    expect(first).toMatch(/^our-search-[0-9a-f]{8}$/);
+    expect(second).toMatch(/^template-[0-9a-f]{8}$/);
+    loadCatalogue(store, bundled);
+    expect(store.get("templates", first)).toMatchObject({ title: "Our Search", origin: "team" });
+    expect(store.list("templates").filter(({ origin }) => origin === "bundled").length).toBe(bundled.length);
+  });
+
+  it("are queued for the shared database as a whole, and a change and a deletion after them", () => {
+    share();
+    const catalogue = createCatalogue({ store });
+    const id = catalogue.save(null, templateInput.parse({ ...own, documentationUrl: "https://example.invalid/" }));
+    catalogue.save(id, templateInput.parse({ ...own, title: "Search" }));
+    expect(queued()).toEqual([
+      {
+        kind: "template.put",
+        payload: { definition: { ...templateInput.parse({ ...own, title: "Search" }), id } },
+      },
+    ]);
+    expect(store.get("templates", id)?.documentationUrl).toBeUndefined();
+    catalogue.delete(id);
+    expect(queued()).toEqual([]);
+    expect(store.get("templates", id)).toBeUndefined();
+  });
+
+  it("stay in this workspace while it is not shared", () => {
+    createCatalogue({ store }).save(null, templateInput.parse(own));
+    expect(queued()).toEqual([]);
+  });
+
+  it("do not include the bundled ones, which are neither changed nor deleted", () => {
+    share();
+    const catalogue = createCatalogue({ store });
+    const id = "everything" as TemplateId;
+    const refusal = expect.objectContaining({ code: "INVALID_INPUT", field: "id" });
+    expect(() => catalogue.save(id, templateInput.parse(own))).toThrow(refusal);
+    expect(() => catalogue.delete(id)).toThrow(refusal);
+    expect(() => catalogue.save("gone" as TemplateId, templateInput.parse(own))).toThrow(
+      expect.objectContaining({ code: "NOT_FOUND" }),
+    );
+    expect(store.get("templates", id)).toMatchObject({ title: bundled.find((each) => each.id === id)?.title });
+    expect(queued()).toEqual([]);
+  });
+
+  it("are recognised as the bundled ones when they were stored before templates had an origin", () => {
+    const { origin: _, ...old } = template.parse({ ...example, origin: "team" });
+    expect(template.parse(old).origin).toBe("bundled");
+  });
+});
+
+describe("what an admin enters as a template", () => {
+  const setting = { name: "KEY", title: "Key", target: "variable" } as const;
+  it.each([
+    ["no title", { title: "  " }, ["title"]],
+    ["two settings with one name", { settings: [setting, setting] }, ["settings", 1, "name"]],
+    ["a secret with a default", { settings: [{ ...setting, isSecret: true, default: "x" }] }, ["settings", 0, "default"]],
+    ["a secret as argument", { settings: [{ ...setting, isSecret: true, target: "argument" }] }, ["settings", 0, "target"]],
+    ["a default that is no number", { settings: [{ ...setting, format: "number", default: "x" }] }, ["settings", 0, "default"]],
+    ["a default that is no choice", { settings: [{ ...setting, choices: ["a"], default: "b" }] }, ["settings", 0, "default"]],
+    ["a name no variable can have", { settings: [{ ...setting, name: "A B" }] }, ["settings", 0, "name"]],
+  ])("is refused with %s, at its place", (_, changes, path) => {
+    expect(templateInput.safeParse({ ...own, ...changes }).error?.issues.map((issue) => issue.path)).toContainEqual(path);
+  });
 });

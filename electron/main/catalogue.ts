@@ -1,21 +1,79 @@
+import { randomBytes } from "node:crypto";
 import { z } from "zod";
+import type { templateInput } from "../../shared/contract/catalogue.ts";
 import type { DeployInput } from "../../shared/contract/servers.ts";
 import { AppError } from "../../shared/errors.ts";
+import type { TemplateId } from "../../shared/model/ids.ts";
 import { type ServerSpec, serverSpec } from "../../shared/model/spec.ts";
 import { type Template, type TemplateSetting, template } from "../../shared/model/template.ts";
-import type { Store } from "./store/index.ts";
+import type { Reader, Store } from "./store/index.ts";
+import { templateChanged, templateCreated, templateDeleted } from "./sync/payloads.ts";
+
+/*
+INVARIANTS
+- Bundled templates change only with the control centre; the team's own are changed here and in the shared database only.
+- A template's id never changes and is not given to another.
+*/
+
+export interface Catalogue {
+  /** Creates a template of the team, or changes the one with this id, and queues it for the shared database. */
+  save(id: TemplateId | null, input: z.output<typeof templateInput>): TemplateId;
+  /** Servers that were deployed from it stay as they are. */
+  delete(id: TemplateId): void;
+}
+
+export function createCatalogue({ store }: { store: Store }): Catalogue {
+  return {
+    save(id, input) {
+      const row: Template = { ...input, id: id ?? newId(input.title), origin: "team" };
+      store.write((tx) => {
+        if (id !== null) mustGetOwn(tx, id);
+        tx.put("templates", row);
+        tx.enqueue(id === null ? templateCreated(row) : templateChanged(row));
+      });
+      return row.id;
+    },
+    delete(id) {
+      store.write((tx) => {
+        const row = mustGetOwn(tx, id);
+        tx.delete("templates", id);
+        tx.enqueue(templateDeleted(row));
+      });
+    },
+  };
+}
+
+function mustGetOwn(reader: Reader, id: TemplateId): Template {
+  const row = reader.mustGet("templates", id);
+  if (row.origin === "team") return row;
+  throw new AppError("INVALID_INPUT", {
+    message: `${row.title} comes with the control centre and cannot be changed. Duplicate it and change the copy.`,
+    field: "id",
+  });
+}
+
+/** Speaking, and not the same on two computers that make a template with this title while they are apart. */
+function newId(title: string): TemplateId {
+  const slug = title
+    .normalize("NFKD")
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 48);
+  return `${slug === "" ? "template" : slug}-${randomBytes(4).toString("hex")}` as TemplateId;
+}
 
 /**
- * Puts the bundled templates into the store: new ones are added, changed ones replaced, dropped ones removed. Templates of
- * the shared database stay, also where they have the id of a bundled one.
+ * Puts the bundled templates into the store: new ones are added, changed ones replaced, dropped ones removed. The team's
+ * own stay, also where one has the id of a bundled one.
  */
 export function loadCatalogue(store: Store, bundled: unknown): void {
   const templates = z.array(template).parse(bundled);
   store.write((tx) => {
     const kept = new Set<string>(templates.map(({ id }) => id));
-    const isShared = (id: string) => tx.sync.synced("templates", id) !== undefined;
-    for (const old of tx.list("templates")) if (!kept.has(old.id) && !isShared(old.id)) tx.delete("templates", old.id);
-    for (const each of templates) if (!isShared(each.id)) tx.put("templates", each);
+    const isOwn = (id: string) => tx.sync.synced("templates", id) !== undefined || tx.get("templates", id)?.origin === "team";
+    for (const old of tx.list("templates")) if (!kept.has(old.id) && !isOwn(old.id)) tx.delete("templates", old.id);
+    for (const each of templates) if (!isOwn(each.id)) tx.put("templates", each);
   });
 }
 

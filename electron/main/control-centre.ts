@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ConnectionId, ToolboxId } from "../../shared/model/ids.ts";
 import { createAgents } from "./agents.ts";
-import { loadCatalogue } from "./catalogue.ts";
+import { createCatalogue, loadCatalogue } from "./catalogue.ts";
 import { createConnections } from "./connections.ts";
 import { createLinks } from "./links.ts";
 import type { Logger } from "./log.ts";
@@ -50,6 +50,7 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
   const connections = createConnections({ store, vault, links, sessions, log });
   const { revoke } = connections;
   const servers = createServers({ store, vault, links, revoke });
+  const catalogue = createCatalogue({ store });
   const agents = createAgents({ store, revoke });
   const thisComputer = createThisComputer({
     settings,
@@ -125,6 +126,7 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
     log,
     thisComputer,
     toolboxes,
+    catalogue,
     servers,
     agents,
     connections,

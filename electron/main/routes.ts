@@ -4,6 +4,7 @@ import type { Role } from "../../shared/contract/route.ts";
 import type { Session } from "../../shared/contract/state.ts";
 import { AppError, toAppError } from "../../shared/errors.ts";
 import type { Agents } from "./agents.ts";
+import type { Catalogue } from "./catalogue.ts";
 import type { Connections } from "./connections.ts";
 import type { Logger } from "./log.ts";
 import type { Reporting } from "./reporting.ts";
@@ -25,6 +26,7 @@ export type RouteDeps = {
   log: Logger;
   thisComputer: ThisComputer;
   toolboxes: Toolboxes;
+  catalogue: Catalogue;
   servers: Servers;
   agents: Agents;
   connections: Connections;
@@ -37,8 +39,8 @@ export type Routes = ReturnType<typeof createRoutes>;
 
 /** The table contract method → module call. The role is checked before anything of the input is looked at. */
 export function createRoutes(deps: RouteDeps) {
-  const { session, store, facts, log, thisComputer, toolboxes, servers, agents, connections, sync, workspace, reporting } =
-    deps;
+  const { session, store, facts, log, thisComputer, toolboxes, catalogue, servers, agents, connections } = deps;
+  const { sync, workspace, reporting } = deps;
 
   /** A window has the roles that its host and the shared database both give it. */
   const rolesAt = (context: RouteContext) => context.roles.filter((role) => sync.roles().includes(role));
@@ -70,6 +72,10 @@ export function createRoutes(deps: RouteDeps) {
       update: os.toolboxes.update.handler(({ input: { id, ...changes } }) => toolboxes.update(id, changes)),
       reconnect: os.toolboxes.reconnect.handler(({ input }) => toolboxes.reconnect(input.id)),
       remove: os.toolboxes.remove.handler(({ input }) => toolboxes.remove(input.id)),
+    },
+    catalogue: {
+      save: os.catalogue.save.handler(({ input }) => ({ id: catalogue.save(input.id, input.template) })),
+      delete: os.catalogue.delete.handler(({ input }) => catalogue.delete(input.id)),
     },
     servers: {
       deploy: os.servers.deploy.handler(({ input }) => servers.deploy(input)),

@@ -1,3 +1,4 @@
+import { catalogueContract } from "./catalogue.ts";
 import { agentsContract, connectionsContract } from "./connections.ts";
 import { operationsContract, serversContract } from "./servers.ts";
 import { sessionContract, stateContract } from "./state.ts";
@@ -9,6 +10,7 @@ export const contract = {
   session: sessionContract,
   state: stateContract,
   toolboxes: toolboxesContract,
+  catalogue: catalogueContract,
   servers: serversContract,
   operations: operationsContract,
   agents: agentsContract,

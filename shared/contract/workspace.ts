@@ -174,7 +174,10 @@ export const workspaceContract = {
   renewConnection: route("user")
     .input(z.object({ id: connectionId }))
     .output(z.void()),
-  /** Gives this computer the token of a toolbox that came from the shared database, so that it can link to it. */
+  /**
+   * Gives this computer the token of a host, so that it can link to it: one that came from the shared database, or one of
+   * a local workspace whose token was changed or lost. TOOLBOX_REFUSED, TOOLBOX_UNREACHABLE.
+   */
   authorizeToolbox: route("admin")
     .input(z.object({ id: toolboxId, token: z.string().min(1).max(4_096) }))
     .output(z.void()),

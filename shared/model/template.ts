@@ -43,5 +43,7 @@ export const template = z.object({
   arguments: z.array(z.string()).default([]),
   settings: z.array(templateSetting).default([]),
   permissions: serverPermissions.prefault({}),
+  /** Bundled ones come with the control centre and change only with it; the team's own are made and changed by admins. */
+  origin: z.enum(["bundled", "team"]).default("bundled"),
 });
 export type Template = z.infer<typeof template>;

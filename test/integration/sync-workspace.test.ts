@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { TemplateInput } from "../../shared/contract/catalogue.ts";
 import type { AgentId, ConnectionId, ServerId, ToolboxId } from "../../shared/model/ids.ts";
 import type { DatabaseTarget } from "../../shared/model/sync.ts";
 import { startControlCentre } from "../fixtures/control-centre.ts";
@@ -246,6 +247,35 @@ describe.skipIf(parts.postgres === undefined)("a shared workspace", () => {
     await expect.poll(async () => (await wanted()).rows).toEqual([{ desired_state: "stopped" }]);
     await ada.client.servers.start({ id: serverId });
     await expect.poll(async () => (await wanted()).rows).toEqual([{ desired_state: "running" }]);
+  });
+
+  it("carries a template that an admin made to the other computers, as it is changed and deleted", async () => {
+    const template: TemplateInput = {
+      title: "Team search",
+      description: "Ours.",
+      categories: ["search"],
+      source: { type: "npm", package: "team-search", version: "1.0.0" },
+      transport: { type: "stdio" },
+      documentationUrl: "https://example.invalid/search",
+    };
+    const { id } = await ada.client.catalogue.save({ id: null, template });
+    const seen = await uma.window.until("the template", ({ rows: there }) => there.templates.get(id));
+    expect(seen).toMatchObject({ ...template, id, origin: "team" });
+    const { documentationUrl: _, ...shorter } = template;
+    await ada.client.catalogue.save({ id, template: { ...shorter, title: "Search of the team" } });
+    const changed = await uma.window.until("its new title", ({ rows: there }) => {
+      const row = there.templates.get(id);
+      return row?.title === "Search of the team" ? row : undefined;
+    });
+    expect(changed.documentationUrl).toBeUndefined();
+    await expect(uma.client.catalogue.save({ id, template })).rejects.toSatisfy(code("FORBIDDEN"));
+    await expect(ada.client.catalogue.save({ id: "everything" as typeof id, template })).rejects.toSatisfy(
+      code("INVALID_INPUT"),
+    );
+    await ada.client.catalogue.delete({ id });
+    await uma.window.until("that it is gone", ({ rows: there }) => !there.templates.has(id));
+    await online(ada);
+    expect(uma.window.get("templates", "everything")).toMatchObject({ origin: "bundled" });
   });
 
   it("keeps working without the database: changes queue, can be seen, changed and taken back, and arrive", async () => {

@@ -2,7 +2,7 @@ import { AppError } from "../../../shared/errors.ts";
 import { knownSchemaVersion, oldestSchemaVersion, syncProtocolVersion, type WhoAmI } from "../../../shared/sync-protocol.ts";
 import type { Store, Writer } from "../store/index.ts";
 import type { Chore, StoredAccount } from "../store/outbox.ts";
-import { agentCreated, connectionCreated, serverCreated, toolboxCreated } from "./payloads.ts";
+import { agentCreated, connectionCreated, serverCreated, templateCreated, toolboxCreated } from "./payloads.ts";
 import { secretsOf } from "./pull.ts";
 
 /*
@@ -54,6 +54,8 @@ export async function publishLocalRows(store: Store, hashes: TokenHashes): Promi
     if (isAdmin) {
       for (const row of tx.list("toolboxes"))
         if (isLocal(tx, "toolboxes", row.id)) tx.enqueue(toolboxCreated(row, tokens.get(row.id)));
+      for (const row of tx.list("templates"))
+        if (row.origin === "team" && isLocal(tx, "templates", row.id)) tx.enqueue(templateCreated(row));
       for (const row of tx.list("servers"))
         if (isLocal(tx, "servers", row.id) && row.desired !== "deleted") tx.enqueue(serverCreated(row));
     }
@@ -71,7 +73,7 @@ export async function publishLocalRows(store: Store, hashes: TokenHashes): Promi
 /** Known to this computer only: the database has not shown it, nor has it taken it. */
 function isLocal(
   reader: Pick<Store, "sync" | "get">,
-  entity: "toolboxes" | "servers" | "agents" | "connections",
+  entity: "toolboxes" | "templates" | "servers" | "agents" | "connections",
   id: string,
 ): boolean {
   if (reader.sync.synced(entity, id) !== undefined) return false;

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Agent, Connection } from "../../../shared/model/agent.ts";
 import type { Server } from "../../../shared/model/server.ts";
+import type { Template } from "../../../shared/model/template.ts";
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
 import type { LocalChange } from "../store/outbox.ts";
 
@@ -69,6 +70,19 @@ export function serverChanged(
 /** `force` removes the row at once, for a server whose toolbox has said itself that it is gone. */
 export function serverDeleted({ id, spec }: Server, { force = false } = {}): LocalChange {
   return { kind: "server.delete", entityId: id, title: spec.name, payload: force ? { force } : {} };
+}
+
+export function templateCreated(row: Template): LocalChange {
+  return { ...templateChanged(row), isNew: true };
+}
+
+/** The document as a whole. Where it comes from is not said in it: in the database every template is the team's. */
+export function templateChanged({ origin: _, ...definition }: Template): LocalChange {
+  return { kind: "template.put", entityId: definition.id, title: definition.title, payload: { definition } };
+}
+
+export function templateDeleted({ id, title }: Template): LocalChange {
+  return { kind: "template.delete", entityId: id, title, payload: {} };
 }
 
 /** SHA-256 (hex): how a token is known outside of the vault. */

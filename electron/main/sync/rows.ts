@@ -50,7 +50,7 @@ function toRow(tx: Writer, entity: SharedEntityName, id: string, shown: object):
     case "people":
       return shown as Entities["people"];
     case "templates":
-      return (shown as TemplateRow).definition;
+      return { ...(shown as TemplateRow).definition, origin: "team" };
     case "agents":
       return toAgent(shown as AgentRow);
     case "toolboxes":
@@ -76,9 +76,12 @@ const shownMembers: Record<SharedEntityName, readonly string[]> = {
 };
 
 function laidOver(row: object, puts: OutboxEntry[], entity: SharedEntityName): object {
-  const layers = puts.map(({ payload }) =>
-    entity === "templates" ? (payload.definition ?? {}) : picked(payload, shownMembers[entity]),
-  );
+  if (entity === "templates") {
+    // A document is put as a whole, so a member that is left out is gone.
+    const definition = puts.findLast(({ payload }) => payload.definition !== undefined)?.payload.definition;
+    return definition === undefined ? row : { ...definition, origin: "team" };
+  }
+  const layers = puts.map(({ payload }) => picked(payload, shownMembers[entity]));
   return Object.assign({}, row, ...layers);
 }
 
