@@ -3,7 +3,9 @@ import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { goTo, launchBrowser, openPage, switchView } from "../fixtures/browser-window.ts";
-import { type BuiltHost, discardHost, startBuiltHost } from "../setup/built-host.ts";
+import { createSharedPostgres } from "../fixtures/shared-workspace.ts";
+import { startTcpProxy } from "../fixtures/tcp-proxy.ts";
+import { type BuiltHost, connectWindow, discardHost, startBuiltHost } from "../setup/built-host.ts";
 import { parts } from "../setup/parts.ts";
 
 /* Makes the pictures of docs/screenshots from a real workspace: real containers, a real agent, a real tool call. */
@@ -168,6 +170,66 @@ describe.skipIf(!parts.docker || parts.chromium === undefined)("the pictures of 
     await page.keyboard.type("mem");
     await shoot("palette");
     await page.keyboard.press("Escape");
+  });
+
+  it.skipIf(parts.postgres === undefined)("shows a shared workspace", async () => {
+    const shared = await createSharedPostgres();
+    const network = await startTcpProxy(shared.postgres.port);
+    const [cookie] = await page.context().cookies();
+    const window = await connectWindow(new URL(page.url()).origin, `${cookie?.name}=${cookie?.value}`);
+    try {
+      await switchView(page, "Admin");
+      await goTo(page, "Settings");
+      await main().getByRole("link", { name: "Share this workspace" }).click();
+      await main().getByRole("radio", { name: "PostgreSQL" }).click();
+      await main().getByRole("textbox", { name: /^Host/ }).fill("127.0.0.1");
+      await main().getByRole("spinbutton", { name: /^Port/ }).fill(String(network.port));
+      await main()
+        .getByRole("textbox", { name: /^Database name/ })
+        .fill("team");
+      await main()
+        .getByRole("textbox", { name: /^Login role/ })
+        .fill("ada");
+      await main()
+        .getByRole("textbox", { name: /^Password/ })
+        .fill("not the right one");
+      await main()
+        .getByRole("combobox", { name: /^Encryption/ })
+        .click();
+      await page.getByRole("option", { name: "None" }).click();
+      await main().getByRole("button", { name: "Test the connection" }).click();
+      await main().getByRole("button", { name: "Test again" }).waitFor();
+      await shoot("share-test-failed");
+      const { workspace } = window.client;
+      await shared.foundBy(workspace, "ada", network.port);
+      await page.getByRole("link", { name: "Shared, up to date" }).waitFor();
+      for (const name of ["uma", "ben"])
+        await workspace.addPerson({ name, loginRole: name, newPassword: shared.passwordOf(name) });
+      await goTo(page, "Settings");
+      await shoot("settings-shared");
+      await goTo(page, "People");
+      await shoot("people");
+      await goTo(page, "Activity");
+      await main()
+        .getByRole("tab", { name: /^Changes/ })
+        .click();
+      await page.waitForTimeout(1_000);
+      await shoot("changes");
+      await network.down();
+      await page.getByText(/offline since/).first().waitFor();
+      await switchView(page, "User");
+      for (const name of ["Writer", "Editor"]) await window.client.agents.create({ name });
+      await page.getByRole("button", { name: /^Queued changes: 2/ }).click();
+      await page.getByRole("dialog").getByText("Writer").first().waitFor();
+      await shoot("queue");
+      await page.keyboard.press("Escape");
+      await network.up();
+      await page.getByRole("link", { name: "Shared, up to date" }).waitFor();
+    } finally {
+      window.close();
+      await network.down();
+      await shared.stop();
+    }
   });
 
   it("leaves nothing on the toolbox", async () => {
