@@ -24,7 +24,8 @@ type Pending = { command: Command; servers: readonly Server[] };
 
 /**
  * Gives commands to one or several servers. What ends sessions is asked about first when agents are connected; deleting
- * is always asked about and needs the name of a single server typed when agents would lose it. `dialog` has to be shown.
+ * is always asked about, names what goes with it, and needs the name of a single server typed when agents would lose it,
+ * or the number of several. `dialog` has to be shown.
  */
 export function useServerCommands(onDone?: (command: Command, servers: readonly Server[]) => void): {
   give(command: Command, servers: readonly Server[]): void;
@@ -92,7 +93,12 @@ export function useServerCommands(onDone?: (command: Command, servers: readonly 
   const names = pending?.servers.map((server) => server.spec.name) ?? [];
   const losing = pending === null ? [] : affected(pending.servers);
   const words = pending === null ? null : wordsFor(pending.command);
-  const [single] = names;
+  const volumes =
+    pending?.command !== "delete"
+      ? []
+      : pending.servers.flatMap(({ spec }) =>
+          spec.permissions.volumes.map(({ name }) => (names.length > 1 ? `${spec.name}/${name}` : name)),
+        );
   const dialog = words !== null && pending !== null && (
     <ConfirmDialog
       isOpen={isOpen}
@@ -100,8 +106,11 @@ export function useServerCommands(onDone?: (command: Command, servers: readonly 
       title={words.title(names)}
       body={
         <>
-          <p>{words.body}</p>
+          <p>{pending.command === "delete" && names.length > 1 ? text.servers.deleteManyBody : words.body}</p>
           {names.length > 1 && <p className="mt-1.5 break-words text-ink">{listed(names)}</p>}
+          {volumes.length > 0 && (
+            <p className="mt-1.5 break-words text-ink">{text.servers.deleteVolumes(volumes.length, listed(volumes))}</p>
+          )}
         </>
       }
       affected={{ label: text.servers.affectedAgents(losing.length), names: losing, moreLabel: text.app.andMore }}
@@ -109,11 +118,7 @@ export function useServerCommands(onDone?: (command: Command, servers: readonly 
       cancelLabel={text.app.cancel}
       closeLabel={text.app.close}
       isDanger={pending.command === "delete"}
-      nameToType={
-        pending.command === "delete" && names.length === 1 && single !== undefined && losing.length > 0
-          ? { label: text.servers.typeName(single), name: single }
-          : undefined
-      }
+      nameToType={pending.command === "delete" ? toType(names, losing.length > 0) : undefined}
       isBusy={isBusy}
       error={error !== null && <AppErrorNote error={error} />}
       onConfirm={async () => {
@@ -126,6 +131,13 @@ export function useServerCommands(onDone?: (command: Command, servers: readonly 
     />
   );
   return { give, dialog };
+}
+
+/** What has to be typed before servers are deleted; nothing for one that nobody uses. */
+function toType(names: readonly string[], isUsed: boolean): { label: string; name: string } | undefined {
+  const [single] = names;
+  if (names.length > 1) return { label: text.servers.typeNumber(names.length), name: String(names.length) };
+  return single !== undefined && isUsed ? { label: text.servers.typeName(single), name: single } : undefined;
 }
 
 const mostNames = 8;

@@ -11,7 +11,7 @@ import { AppErrorNote } from "../errors/index.tsx";
 
 const words = text.authorize;
 
-/** Gives this computer the token of a toolbox that came from the shared database. */
+/** Gives this computer the token of a host: one of the shared database, or one whose token was changed or lost. */
 export function AuthorizeToolbox({ toolbox, onClose }: { toolbox: Toolbox; onClose(): void }) {
   const [token, setToken] = useState("");
   const authorize = useAction(async () => {
@@ -20,7 +20,13 @@ export function AuthorizeToolbox({ toolbox, onClose }: { toolbox: Toolbox; onClo
   });
   const isRefused = authorize.error?.field === "token" || authorize.error?.code === "TOOLBOX_REFUSED";
   return (
-    <Dialog isOpen onClose={onClose} title={words.title(toolbox.name)} description={words.body} closeLabel={text.app.close}>
+    <Dialog
+      isOpen
+      onClose={onClose}
+      title={words.title(toolbox.name)}
+      description={toolbox.shared === undefined ? words.localBody : words.body}
+      closeLabel={text.app.close}
+    >
       <form
         noValidate
         className="flex flex-col gap-4 pt-2 pb-4"

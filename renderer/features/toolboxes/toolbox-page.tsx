@@ -34,7 +34,7 @@ export function ToolboxPage({ toolbox }: { toolbox: Toolbox }) {
   const [dialog, setDialog] = useState<"rename" | "remove" | "authorize" | null>(null);
   const servers = useServersOf(toolbox.id);
   const reconnect = useAction(() => api.toolboxes.reconnect({ id: toolbox.id }));
-  const mayAuthorize = toolbox.shared !== undefined && toolbox.kind === "host" && toolbox.url !== null;
+  const mayAuthorize = toolbox.kind === "host" && toolbox.url !== null;
   return (
     <>
       <PageHeader
@@ -159,6 +159,12 @@ function Condition({ toolbox, onReconnect, isReconnecting, onAuthorize }: Condit
     );
   if (shared !== undefined && onAuthorize !== null && isTokenMissing)
     return <Banner action={<EnterToken onSelect={onAuthorize} />}>{text.authorize.banner}</Banner>;
+  if (onAuthorize !== null && link.state === "lost" && isTokenMissing)
+    return (
+      <Banner tone="warn" action={<EnterToken onSelect={onAuthorize} />}>
+        {text.authorize.refused(toolbox.name)} {asOf}
+      </Banner>
+    );
   if (shared?.kind === "this-computer" && toolbox.kind !== "this-computer") return <Banner>{text.authorize.noAddress}</Banner>;
   if (link.state === "lost")
     return (
