@@ -1,7 +1,7 @@
 import { Monitor, Moon, Sun } from "lucide-react";
 import { Redirect, useLocation } from "wouter";
 import { ThisComputerFacts } from "../features/toolboxes/index.ts";
-import { ConnectFlow, SharedDatabase } from "../features/workspace/index.ts";
+import { ConnectFlow, SharedDatabase, ToolboxReports } from "../features/workspace/index.ts";
 import { formatDateTime } from "../format.ts";
 import { places } from "../places.ts";
 import { useCopy, useSession, useUi } from "../state/index.ts";
@@ -15,6 +15,7 @@ import { Skeleton } from "../ui/skeleton.tsx";
 
 export function Settings() {
   const isAdmin = useSession((state) => state.session?.roles.includes("admin") ?? false);
+  const target = useCopy((copy) => copy.facts.sync.account?.target);
   return (
     <>
       <PageHeader title={text.settings.title} />
@@ -26,6 +27,11 @@ export function Settings() {
           <Section title={text.sharing.title}>
             <SharedDatabase />
           </Section>
+          {isAdmin && target !== undefined && (
+            <Section title={text.reporting.title}>
+              <ToolboxReports target={target} />
+            </Section>
+          )}
           {isAdmin && (
             <Section title={text.settings.thisComputer}>
               <ThisComputerFacts />

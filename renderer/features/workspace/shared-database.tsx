@@ -1,4 +1,4 @@
-import { Database, LogOut, Pencil, Radio, RefreshCw } from "lucide-react";
+import { Database, LogOut, Pencil, RefreshCw } from "lucide-react";
 import { useState } from "react";
 import { Link } from "wouter";
 import type { SyncAccount, SyncCondition } from "../../../shared/model/sync.ts";
@@ -11,7 +11,6 @@ import { Button, buttonClass, IconButton } from "../../ui/button.tsx";
 import { KeyValues } from "../../ui/key-values.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
 import { RenameWorkspace } from "./rename-workspace.tsx";
-import { ReportingLogin } from "./reporting-login.tsx";
 import { SchemaDialog } from "./schema-dialog.tsx";
 import { SignInAgain } from "./sign-in-again.tsx";
 import { SignOut } from "./sign-out.tsx";
@@ -45,7 +44,7 @@ function NotShared() {
   );
 }
 
-type Dialog = "rename" | "sign-in" | "sign-out" | "schema" | "reporting";
+type Dialog = "rename" | "sign-in" | "sign-out" | "schema";
 
 function Shared({ sync, account }: { sync: SyncCondition; account: SyncAccount }) {
   const [dialog, setDialog] = useState<Dialog | null>(null);
@@ -99,11 +98,6 @@ function Shared({ sync, account }: { sync: SyncCondition; account: SyncAccount }
             {words.signInAgain}
           </Button>
         )}
-        {isAdmin && target.transport === "postgres" && (
-          <Button icon={Radio} onClick={() => setDialog("reporting")}>
-            {text.reporting.action}
-          </Button>
-        )}
         <Button icon={LogOut} onClick={() => setDialog("sign-out")}>
           {words.signOut}
         </Button>
@@ -111,7 +105,6 @@ function Shared({ sync, account }: { sync: SyncCondition; account: SyncAccount }
       {retry.error !== null && <AppErrorNote error={retry.error} />}
       {dialog === "rename" && who !== null && <RenameWorkspace name={who.workspaceName} onClose={close} />}
       {dialog === "sign-in" && <SignInAgain account={account} onClose={close} />}
-      {dialog === "reporting" && <ReportingLogin target={target} onClose={close} />}
       {dialog === "sign-out" && <SignOut onClose={close} />}
       {dialog === "schema" && (
         <SchemaDialog
