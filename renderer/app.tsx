@@ -2,7 +2,7 @@ import { CSPProvider } from "@base-ui/react/csp-provider";
 import { type ReactNode, useEffect, useRef } from "react";
 import { Redirect, Route, Router, Switch, useLocation } from "wouter";
 import { Activity } from "./admin/activity.tsx";
-import { Catalogue, DeployScreen, TemplateScreen } from "./admin/catalogue.tsx";
+import { Catalogue, DeployScreen, EditTemplateScreen, NewTemplateScreen, TemplateScreen } from "./admin/catalogue.tsx";
 import { Missing } from "./admin/missing.tsx";
 import { Overview } from "./admin/overview.tsx";
 import { People, PersonScreen } from "./admin/people.tsx";
@@ -168,6 +168,18 @@ function AdminScreens() {
         <Titled title={text.shell.catalogue}>
           <Catalogue />
         </Titled>
+      </Route>
+      <Route path={places.newTemplate()}>
+        <Titled title={text.templateForm.createTitle}>
+          <NewTemplateScreen />
+        </Titled>
+      </Route>
+      <Route path="/catalogue/:id/edit">
+        {({ id }) => (
+          <Titled title={text.shell.catalogue}>
+            <EditTemplateScreen key={id} id={id} />
+          </Titled>
+        )}
       </Route>
       <Route path="/catalogue/:id">
         {({ id }) => (

@@ -5,6 +5,8 @@ export const places = {
   toolbox: (id: string) => `/toolboxes/${id}`,
   catalogue: "/catalogue",
   template: (id: string) => `/catalogue/${id}`,
+  newTemplate: (from?: string) => (from === undefined ? "/catalogue/new" : `/catalogue/new?from=${from}`),
+  editTemplate: (id: string) => `/catalogue/${id}/edit`,
   deploy: (templateId: string, options: { toolboxId?: string; fromServerId?: string } = {}) => {
     const query = new URLSearchParams();
     if (options.toolboxId !== undefined) query.set("toolbox", options.toolboxId);

@@ -412,7 +412,6 @@ export const text = {
     permissions: "Permissions",
     permissionsBody: "What it asks for; whoever deploys it sees this and can change it.",
     required: "This is needed.",
-    numberNeeded: "Enter a number.",
     create: "Create template",
     save: "Save template",
     queued: "It is sent to the shared database as soon as that answers.",

@@ -1,12 +1,13 @@
-import { SquareLibrary } from "lucide-react";
+import { Plus, SquareLibrary } from "lucide-react";
 import { useMemo, useState } from "react";
-import { useSearch } from "wouter";
+import { Link, useSearch } from "wouter";
 import type { Template } from "../../shared/model/template.ts";
-import { TemplateGrid, TemplatePage } from "../features/catalogue/index.ts";
+import { TemplateForm, TemplateGrid, TemplatePage } from "../features/catalogue/index.ts";
 import { DeployForm } from "../features/servers/index.ts";
 import { places } from "../places.ts";
 import { useRow, useRows } from "../state/index.ts";
 import { text } from "../text.ts";
+import { buttonClass } from "../ui/button.tsx";
 import { EmptyState } from "../ui/empty-state.tsx";
 import { PageBody, PageHeader } from "../ui/page.tsx";
 import { SearchField } from "../ui/search-field.tsx";
@@ -41,9 +42,20 @@ export function Catalogue() {
     <>
       <PageHeader
         title={text.catalogue.title}
-        actions={<SearchField label={text.catalogue.search} value={query} onChange={setQuery} />}
+        actions={
+          <>
+            <SearchField label={text.catalogue.search} value={query} onChange={setQuery} className="w-52" />
+            <Link href={places.newTemplate()} className={buttonClass("secondary")}>
+              <Plus size={15} aria-hidden className="-ml-0.5" />
+              {text.catalogue.create}
+            </Link>
+          </>
+        }
       />
       <PageBody>
+        {templates.length > 0 && templates.every(({ origin }) => origin === "bundled") && (
+          <p className="mb-3 text-muted text-sm">{text.catalogue.noneOfTeam}</p>
+        )}
         {shown.length > 0 ? (
           <TemplateGrid templates={shown} toolboxId={toolboxId} />
         ) : templates.length === 0 ? (
@@ -62,6 +74,38 @@ export function TemplateScreen({ id }: { id: string }) {
   const template = useRow("templates", id);
   const toolboxId = useQuery("toolbox");
   return template === undefined ? <Missing /> : <TemplatePage template={template} toolboxId={toolboxId} />;
+}
+
+/** A new template, made from nothing or as a copy of the one in `?from=`. */
+export function NewTemplateScreen() {
+  const from = useQuery("from");
+  const found = useRow("templates", from);
+  const [copied] = useState(found);
+  if (from !== null && copied === undefined) return <Missing />;
+  return (
+    <>
+      <PageHeader title={text.templateForm.createTitle} trail={[{ label: text.catalogue.title, href: places.catalogue }]} />
+      <PageBody className="pt-2" isFlush>
+        <TemplateForm copied={copied} />
+      </PageBody>
+    </>
+  );
+}
+
+export function EditTemplateScreen({ id }: { id: string }) {
+  const template = useRow("templates", id);
+  if (template === undefined || template.origin !== "team") return <Missing />;
+  return (
+    <>
+      <PageHeader
+        title={text.templateForm.editTitle(template.title)}
+        trail={[{ label: text.catalogue.title, href: places.catalogue }]}
+      />
+      <PageBody className="pt-2" isFlush>
+        <TemplateForm key={template.id} edited={template} />
+      </PageBody>
+    </>
+  );
 }
 
 export function DeployScreen({ id }: { id: string }) {

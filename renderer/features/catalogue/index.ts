@@ -1,2 +1,3 @@
+export { TemplateForm } from "./template-form.tsx";
 export { TemplateGrid } from "./template-grid.tsx";
 export { TemplatePage } from "./template-page.tsx";

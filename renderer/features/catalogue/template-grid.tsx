@@ -44,6 +44,7 @@ function TemplateCard({ template, deployed, toolboxId }: TemplateCardProps) {
           <Icon size={15} strokeWidth={1.75} aria-hidden />
         </span>
         <span className="min-w-0 flex-1 truncate font-semibold text-sm">{template.title}</span>
+        {template.origin === "team" && <Badge tone="accent">{text.catalogue.team}</Badge>}
         {deployed > 0 && <Badge>{text.catalogue.deployed(deployed)}</Badge>}
       </span>
       <span className="line-clamp-2 text-muted text-sm">{template.description}</span>

@@ -1,17 +1,23 @@
-import { ExternalLink, Rocket } from "lucide-react";
-import { Link } from "wouter";
+import { Copy, Ellipsis, ExternalLink, Pencil, Rocket, Trash2 } from "lucide-react";
+import { useState } from "react";
+import { Link, useLocation } from "wouter";
 import type { Template, TemplateSetting } from "../../../shared/model/template.ts";
 import { places } from "../../places.ts";
 import { useRows } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Badge } from "../../ui/badge.tsx";
-import { buttonClass } from "../../ui/button.tsx";
+import { buttonClass, IconButton } from "../../ui/button.tsx";
 import { KeyValues } from "../../ui/key-values.tsx";
+import { Menu } from "../../ui/menu.tsx";
 import { PageBody, PageHeader, Section } from "../../ui/page.tsx";
 import { PermissionList, ServersTable } from "../servers/index.ts";
+import { DeleteTemplate } from "./delete-template.tsx";
 
 /** What a template is, what it needs and what it asks for. */
 export function TemplatePage({ template, toolboxId }: { template: Template; toolboxId: string | null }) {
+  const [, navigate] = useLocation();
+  const [isDeleting, setDeleting] = useState(false);
+  const isOwn = template.origin === "team";
   const servers = useRows("servers").filter((server) => server.templateId === template.id);
   const deploy = places.deploy(template.id, toolboxId === null ? {} : { toolboxId });
   return (
@@ -19,12 +25,38 @@ export function TemplatePage({ template, toolboxId }: { template: Template; tool
       <PageHeader
         title={template.title}
         trail={[{ label: text.catalogue.title, href: places.catalogue }]}
-        aside={template.categories.map((category) => <Badge key={category}>{category}</Badge>)}
+        aside={
+          <>
+            {isOwn && <Badge tone="accent">{text.catalogue.team}</Badge>}
+            {template.categories.map((category) => (
+              <Badge key={category}>{category}</Badge>
+            ))}
+          </>
+        }
         actions={
-          <Link href={deploy} className={buttonClass("primary")}>
-            <Rocket size={15} aria-hidden className="-ml-0.5" />
-            {text.catalogue.deploy}
-          </Link>
+          <>
+            <Menu
+              trigger={<IconButton icon={Ellipsis} label={text.app.more} />}
+              entries={[
+                {
+                  label: text.catalogue.duplicate,
+                  icon: Copy,
+                  onSelect: () => navigate(places.newTemplate(template.id)),
+                },
+                ...(isOwn
+                  ? ([
+                      { label: text.app.edit, icon: Pencil, onSelect: () => navigate(places.editTemplate(template.id)) },
+                      "separator",
+                      { label: text.app.delete, icon: Trash2, isDanger: true, onSelect: () => setDeleting(true) },
+                    ] as const)
+                  : []),
+              ]}
+            />
+            <Link href={deploy} className={buttonClass("primary")}>
+              <Rocket size={15} aria-hidden className="-ml-0.5" />
+              {text.catalogue.deploy}
+            </Link>
+          </>
         }
       >
         {template.description}
@@ -54,6 +86,14 @@ export function TemplatePage({ template, toolboxId }: { template: Template; tool
           )}
         </div>
       </PageBody>
+      {isOwn && (
+        <DeleteTemplate
+          template={template}
+          isOpen={isDeleting}
+          onClose={() => setDeleting(false)}
+          onDeleted={() => navigate(places.catalogue)}
+        />
+      )}
     </>
   );
 }

@@ -115,6 +115,8 @@ describe("suggestName", () => {
     expect(suggestName(withSettings, draft(withSettings), new Set(["search", "search-2"]))).toBe("search-3");
     expect(suggestName(anyPackage, draft(anyPackage, { package: "@modelcontextprotocol/server-memory" }), none)).toBe("memory");
     expect(suggestName(anyPackage, draft(anyPackage), none)).toBe("");
+    const own = templateSchema.parse({ ...withSettings, id: "our-search-0a1b2c3d", origin: "team" });
+    expect(suggestName(own, draft(own), none)).toBe("our-search");
   });
 
   it("suggests only names that the contract accepts", () => {

@@ -37,11 +37,13 @@ export type Draft = {
   /** Variables and secrets the template does not name; only where its source is open. */
   extras: Extra[];
   extraArguments: string;
-  permissions: Omit<ServerPermissions, "memoryBytes" | "cpus" | "volumes"> & {
-    memoryMib: number | null;
-    cpus: number | null;
-    volumes: { key: number; name: string; path: string }[];
-  };
+  permissions: PermissionDraft;
+};
+
+export type PermissionDraft = Omit<ServerPermissions, "memoryBytes" | "cpus" | "volumes"> & {
+  memoryMib: number | null;
+  cpus: number | null;
+  volumes: { key: number; name: string; path: string }[];
 };
 
 export type Extra = { key: number; name: string; value: string; isSecret: boolean };
@@ -76,15 +78,38 @@ export function draftFor(template: Template, toolboxId: string | null, edited?: 
     secrets: {},
     extras: extrasOf(template, edited),
     extraArguments: rest.join("\n"),
-    permissions: {
-      network: permissions.network,
-      readOnlyRoot: permissions.readOnlyRoot,
-      pids: permissions.pids,
-      memoryMib: Math.round(permissions.memoryBytes / mebibyte),
-      cpus: permissions.cpus,
-      volumes: permissions.volumes.map((volume, key) => ({ key, ...volume })),
-    },
+    permissions: permissionDraftFor(permissions),
   };
+}
+
+export function permissionDraftFor({ memoryBytes, volumes, ...others }: ServerPermissions): PermissionDraft {
+  return {
+    ...others,
+    memoryMib: Math.round(memoryBytes / mebibyte),
+    volumes: volumes.map((volume, key) => ({ key, ...volume })),
+  };
+}
+
+/** What is sent for permissions that `permissionErrors` has nothing against. */
+export function toPermissions({ memoryMib, cpus, volumes, ...others }: PermissionDraft): ServerPermissions {
+  return {
+    ...others,
+    memoryBytes: Math.round((memoryMib ?? 0) * mebibyte),
+    cpus: cpus ?? 0,
+    volumes: volumes.map((volume) => ({ name: volume.name.trim(), path: volume.path.trim() })),
+  };
+}
+
+/** What is wrong with the permissions, by `permissions.…`. */
+export function permissionErrors({ memoryMib, cpus, volumes }: PermissionDraft): FieldErrors {
+  const { shape } = serverPermissions;
+  const errors: Record<string, string> = {};
+  if (memoryMib === null || !shape.memoryBytes.safeParse(Math.round(memoryMib * mebibyte)).success)
+    errors["permissions.memoryBytes"] = text.deploy.memoryRange;
+  if (cpus === null || !shape.cpus.safeParse(cpus).success) errors["permissions.cpus"] = text.deploy.cpuRange;
+  const names = volumes.map(({ name, path }) => ({ name: name.trim(), path: path.trim() }));
+  if (!shape.volumes.safeParse(names).success) errors["permissions.volumes"] = text.deploy.volumeInvalid;
+  return errors;
 }
 
 function settingsOf(template: Template, edited: Server | undefined): { values: Record<string, string>; rest: string[] } {
@@ -121,7 +146,11 @@ export function suggestName(template: Template, draft: Draft, taken: ReadonlySet
 }
 
 function baseName(template: Template, draft: Draft): string {
-  if (!isOpenSource(template)) return template.id.slice(0, 48).replace(/-+$/, "");
+  if (!isOpenSource(template)) {
+    // The id of a team's template ends with digits that tell it from others with the same title.
+    const id = template.origin === "team" ? template.id.replace(/-[0-9a-f]{8}$/, "") : template.id;
+    return id.slice(0, 48).replace(/-+$/, "");
+  }
   const whole = template.source.type === "npm" ? draft.package : (draft.image.split("@")[0] ?? "").replace(/:[^/:]*$/, "");
   const last = whole.split("/").at(-1) ?? "";
   return last
@@ -172,12 +201,7 @@ export function validate(template: Template, draft: Draft, name: string, taken: 
     else if (extra.isSecret && extra.value === "") errors[field] = text.deploy.secretEmpty;
     seen.add(extraName);
   }
-  const { memoryMib, cpus, volumes } = draft.permissions;
-  if (memoryMib === null || !serverPermissions.shape.memoryBytes.safeParse(Math.round(memoryMib * mebibyte)).success)
-    errors["permissions.memoryBytes"] = text.deploy.memoryRange;
-  if (cpus === null || !serverPermissions.shape.cpus.safeParse(cpus).success) errors["permissions.cpus"] = text.deploy.cpuRange;
-  const names = volumes.map(({ name: volume, path }) => ({ name: volume.trim(), path: path.trim() }));
-  if (!serverPermissions.shape.volumes.safeParse(names).success) errors["permissions.volumes"] = text.deploy.volumeInvalid;
+  Object.assign(errors, permissionErrors(draft.permissions));
   return errors;
 }
 
@@ -189,7 +213,6 @@ export function fieldOf(setting: TemplateSetting): string {
 /** What is sent. Only to be called with a form that `validate` has nothing against. */
 export function toInput(template: Template, draft: Draft, name: string): DeployInput {
   const isOpen = isOpenSource(template);
-  const { memoryMib, cpus, volumes, ...others } = draft.permissions;
   const source: DeployInput["source"] =
     template.source.type === "npm"
       ? {
@@ -215,12 +238,7 @@ export function toInput(template: Template, draft: Draft, name: string): DeployI
       .map((line) => line.trim())
       .filter((line) => line !== ""),
     secrets: { ...filled(draft.secrets), ...extrasToSend(draft, true) },
-    permissions: {
-      ...others,
-      memoryBytes: Math.round((memoryMib ?? 0) * mebibyte),
-      cpus: cpus ?? 0,
-      volumes: volumes.map((volume) => ({ name: volume.name.trim(), path: volume.path.trim() })),
-    },
+    permissions: toPermissions(draft.permissions),
   };
 }
 

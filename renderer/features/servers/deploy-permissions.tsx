@@ -2,16 +2,21 @@ import { Plus, X } from "lucide-react";
 import { text } from "../../text.ts";
 import { Button, IconButton } from "../../ui/button.tsx";
 import { Field, FieldGroup, NumberInput, Switch, TextInput } from "../../ui/form.tsx";
-import type { DraftProps } from "./deploy-form.tsx";
-import type { Draft } from "./deploy-model.ts";
+import type { PermissionDraft } from "./deploy-model.ts";
 
 const mostVolumes = 8;
 
-/** What the container may do; starts as the template asks. */
-export function PermissionFields({ draft, change, errorAt }: DraftProps) {
+type PermissionFieldsProps = {
+  draft: { permissions: PermissionDraft };
+  change(part: { permissions: PermissionDraft }): void;
+  errorAt(field: string): string | undefined;
+};
+
+/** What the container may do. */
+export function PermissionFields({ draft, change, errorAt }: PermissionFieldsProps) {
   const { permissions } = draft;
   const { volumes } = permissions;
-  const set = (part: Partial<Draft["permissions"]>) => change({ permissions: { ...permissions, ...part } });
+  const set = (part: Partial<PermissionDraft>) => change({ permissions: { ...permissions, ...part } });
   const setVolume = (key: number, part: { name?: string; path?: string }) =>
     set({ volumes: volumes.map((volume) => (volume.key === key ? { ...volume, ...part } : volume)) });
   return (

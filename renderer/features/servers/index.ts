@@ -1,5 +1,7 @@
 export { commandIcons, useServerCommands } from "./commands.tsx";
 export { DeployForm } from "./deploy-form.tsx";
+export { type PermissionDraft, permissionDraftFor, permissionErrors, toPermissions } from "./deploy-model.ts";
+export { PermissionFields } from "./deploy-permissions.tsx";
 export {
   type Command,
   commandsFor,

@@ -1,0 +1,147 @@
+import { type TemplateInput, templateInput } from "../../../shared/contract/catalogue.ts";
+import { serverPermissions } from "../../../shared/model/spec.ts";
+import type { Template, TemplateSetting } from "../../../shared/model/template.ts";
+import { text } from "../../text.ts";
+import { type PermissionDraft, permissionDraftFor, permissionErrors, toPermissions } from "../servers/index.ts";
+
+/*
+The form of a template as data. Pure.
+
+INVARIANTS
+- Errors are keyed by the path of the input in `templateInput`, the same rule that the control centre applies.
+- A secret is sent without default and choices and never as an argument, whatever was typed before it became one.
+*/
+
+export type SettingDraft = {
+  key: number;
+  name: string;
+  title: string;
+  description: string;
+  target: TemplateSetting["target"];
+  format: TemplateSetting["format"];
+  isRequired: boolean;
+  isSecret: boolean;
+  default: string;
+  /** Separated by commas. */
+  choices: string;
+  /** Kept from the template that is copied or changed. */
+  placeholder: string | undefined;
+};
+
+export type TemplateDraft = {
+  title: string;
+  description: string;
+  categories: string;
+  documentationUrl: string;
+  source: "npm" | "oci";
+  package: string;
+  version: string;
+  image: string;
+  transport: "stdio" | "http";
+  port: number | null;
+  path: string;
+  arguments: string;
+  settings: SettingDraft[];
+  permissions: PermissionDraft;
+};
+
+/** The form of a new template, or of one that is changed or copied. */
+export function templateDraftFor(from?: Template): TemplateDraft {
+  const { source, transport } = from ?? {};
+  return {
+    title: from?.title ?? "",
+    description: from?.description ?? "",
+    categories: from?.categories.join(", ") ?? "",
+    documentationUrl: from?.documentationUrl ?? "",
+    source: source?.type ?? "npm",
+    package: source?.type === "npm" ? (source.package ?? "") : "",
+    version: source?.type === "npm" ? source.version : "latest",
+    image: source?.type === "oci" ? (source.image ?? "") : "",
+    transport: transport?.type ?? "stdio",
+    port: transport?.type === "http" ? transport.port : null,
+    path: transport?.type === "http" ? transport.path : "/mcp",
+    arguments: from?.arguments.join("\n") ?? "",
+    settings: (from?.settings ?? []).map(({ default: preset, choices, placeholder, ...setting }, key) => ({
+      ...setting,
+      key,
+      default: preset ?? "",
+      choices: choices?.join(", ") ?? "",
+      placeholder,
+    })),
+    permissions: permissionDraftFor(from?.permissions ?? serverPermissions.parse({})),
+  };
+}
+
+export function emptySetting(settings: readonly SettingDraft[]): SettingDraft {
+  return {
+    key: 1 + Math.max(-1, ...settings.map(({ key }) => key)),
+    name: "",
+    title: "",
+    description: "",
+    target: "variable",
+    format: "string",
+    isRequired: false,
+    isSecret: false,
+    default: "",
+    choices: "",
+    placeholder: undefined,
+  };
+}
+
+/** What is wrong with the form, by path; empty when it can be sent. */
+export function templateErrors(draft: TemplateDraft): Readonly<Record<string, string>> {
+  const errors: Record<string, string> = { ...permissionErrors(draft.permissions) };
+  const { error } = templateInput.safeParse(toTemplateInput(draft));
+  for (const { path, message } of error?.issues ?? []) {
+    const field = path.join(".");
+    if (path[0] !== "permissions") errors[field] ??= message;
+  }
+  if (errors["transport.port"] !== undefined) errors["transport.port"] = text.deploy.portRange;
+  if (draft.source === "npm" && draft.version.trim() === "") errors["source.version"] = text.templateForm.required;
+  for (const [index, { name }] of draft.settings.entries())
+    if (name.trim() === "") errors[`settings.${index}.name`] = text.templateForm.required;
+  return errors;
+}
+
+/** What is sent. */
+export function toTemplateInput(draft: TemplateDraft): TemplateInput {
+  const name = draft.source === "npm" ? draft.package.trim() : draft.image.trim();
+  const documentationUrl = draft.documentationUrl.trim();
+  return {
+    title: draft.title,
+    description: draft.description,
+    categories: listOf(draft.categories, ","),
+    ...(documentationUrl === "" ? {} : { documentationUrl }),
+    source:
+      draft.source === "npm"
+        ? { type: "npm", version: draft.version.trim(), ...(name === "" ? {} : { package: name }) }
+        : { type: "oci", ...(name === "" ? {} : { image: name }) },
+    transport:
+      draft.transport === "stdio" ? { type: "stdio" } : { type: "http", port: draft.port ?? 0, path: draft.path.trim() },
+    arguments: listOf(draft.arguments, "\n"),
+    settings: draft.settings.map(toSetting),
+    permissions: toPermissions(draft.permissions),
+  };
+}
+
+function toSetting({ key: _, default: preset, choices, placeholder, ...setting }: SettingDraft): TemplateSetting {
+  const offered = listOf(choices, ",");
+  const base = {
+    ...setting,
+    name: setting.name.trim(),
+    ...(placeholder === undefined ? {} : { placeholder }),
+  };
+  if (setting.isSecret) return { ...base, target: "variable", format: "string" };
+  return {
+    ...base,
+    ...(preset === "" ? {} : { default: preset }),
+    ...(offered.length === 0 || setting.format === "boolean" ? {} : { choices: offered }),
+  };
+}
+
+function listOf(typed: string, separator: string): string[] {
+  return typed
+    .split(separator)
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
+}
