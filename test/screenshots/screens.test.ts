@@ -216,7 +216,10 @@ describe.skipIf(!parts.docker || parts.chromium === undefined)("the pictures of 
       await page.waitForTimeout(1_000);
       await shoot("changes");
       await network.down();
-      await page.getByText(/offline since/).first().waitFor();
+      await page
+        .getByText(/offline since/)
+        .first()
+        .waitFor();
       await switchView(page, "User");
       for (const name of ["Writer", "Editor"]) await window.client.agents.create({ name });
       await page.getByRole("button", { name: /^Queued changes: 2/ }).click();
