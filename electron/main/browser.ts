@@ -7,6 +7,7 @@ import { createControlCentre } from "./control-centre.ts";
 import { serveBrowser } from "./hosts/browser.ts";
 import { createLog, type Logger } from "./log.ts";
 import { parseSettings } from "./settings.ts";
+import { keepYoungGenerationSmall } from "./sync/memory.ts";
 
 /*
 Entry of the browser host.
@@ -24,6 +25,7 @@ const openerLifetimeMs = 60_000;
 // A closed pipe behind standard error or output must not end the control centre.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
 
+keepYoungGenerationSmall();
 try {
   await main();
 } catch (error) {

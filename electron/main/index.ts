@@ -6,6 +6,7 @@ import { createControlCentre } from "./control-centre.ts";
 import { openElectronHost, registerWindowScheme } from "./hosts/electron.ts";
 import { createLog } from "./log.ts";
 import { parseSettings } from "./settings.ts";
+import { keepYoungGenerationSmall } from "./sync/memory.ts";
 
 /*
 Entry of the Electron host: lifecycle only.
@@ -17,6 +18,7 @@ INVARIANTS
 */
 
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
+keepYoungGenerationSmall();
 app.setName(packageJson.productName);
 app.enableSandbox();
 registerWindowScheme();

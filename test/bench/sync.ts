@@ -7,6 +7,7 @@ import type pg from "pg";
 import { openStore } from "../../electron/main/store/index.ts";
 import { createSharedDatabase, type SharedDatabase } from "../../electron/main/sync/database.ts";
 import { createSync } from "../../electron/main/sync/index.ts";
+import { keepYoungGenerationSmall } from "../../electron/main/sync/memory.ts";
 import { agentCreated } from "../../electron/main/sync/payloads.ts";
 import { openPostgres, type PostgresTarget } from "../../electron/main/sync/postgres.ts";
 import { pullPages } from "../../electron/main/sync/pull.ts";
@@ -158,6 +159,7 @@ function runChild(name: string, folder: string, target: PostgresTarget, password
 }
 
 async function runPart(name: string): Promise<void> {
+  keepYoungGenerationSmall();
   const { folder, target, password, userId } = JSON.parse(process.env.BENCH ?? "{}") as {
     folder: string;
     target: PostgresTarget;
