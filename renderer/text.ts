@@ -603,7 +603,7 @@ export const text = {
     affectedAgents: (amount: number) => `${count(amount, "agent is", "agents are")} connected:`,
     deleteManyBody:
       "Their containers, volumes and secrets are removed, and their connections are revoked. This cannot be undone.",
-    deleteVolumes: (amount: number, names: string) => `${count(amount, "volume goes", "volumes go")} with it: ${names}.`,
+    deleteVolumes: (amount: number, names: string) => `${count(amount, "volume is", "volumes are")} removed: ${names}.`,
     typeNumber: (amount: number) => `Type ${amount}, the number of servers, to confirm`,
     typeName: (name: string) => `Type “${name}” to confirm`,
     someFailed: (failed: number, all: number) => `${number.format(failed)} of ${number.format(all)} could not be done.`,
