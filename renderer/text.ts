@@ -1660,8 +1660,7 @@ export const text = {
   authorize: {
     title: (name: string) => `Give this computer the token of ${name}`,
     body: "The toolbox came from the shared database. With its token this computer can follow it directly: live readings, logs, deployments with their steps.",
-    localBody:
-      "The toolbox refused the token that this computer has for it, or the token was lost. Enter the one that is valid now.",
+    localBody: "When its token was changed, or was lost here, this computer needs the one that is valid now.",
     refused: (name: string) => `${name} does not accept the token that this computer has for it.`,
     action: "Enter its token",
     token: "Token",
