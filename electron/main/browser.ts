@@ -6,8 +6,8 @@ import { toAppError } from "../../shared/errors.ts";
 import { createControlCentre } from "./control-centre.ts";
 import { serveBrowser } from "./hosts/browser.ts";
 import { createLog, type Logger } from "./log.ts";
+import { keepYoungGenerationSmall } from "./memory.ts";
 import { parseSettings } from "./settings.ts";
-import { keepYoungGenerationSmall } from "./sync/memory.ts";
 
 /*
 Entry of the browser host.

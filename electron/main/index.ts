@@ -5,8 +5,8 @@ import { toAppError } from "../../shared/errors.ts";
 import { createControlCentre } from "./control-centre.ts";
 import { openElectronHost, registerWindowScheme } from "./hosts/electron.ts";
 import { createLog } from "./log.ts";
+import { keepYoungGenerationSmall } from "./memory.ts";
 import { parseSettings } from "./settings.ts";
-import { keepYoungGenerationSmall } from "./sync/memory.ts";
 
 /*
 Entry of the Electron host: lifecycle only.

@@ -104,10 +104,11 @@ export const zones: readonly Zone[] = [
     files: /^electron\/main\/hosts\//,
     may: ["@orpc/server", "ws", "shared", "node:", "main/control-centre", "main/log", "main/settings"],
   },
+  { name: "main/memory", files: /^electron\/main\/memory\.ts$/, may: ["node:"] },
   {
     name: "main/entry",
     files: /^electron\/main\/(index|browser)\.ts$/,
-    may: ["shared", "node:", "package.json", "main/control-centre", "main/hosts", "main/log", "main/settings"],
+    may: ["main/memory", "shared", "node:", "package.json", "main/control-centre", "main/hosts", "main/log", "main/settings"],
   },
   {
     name: "main/control-centre",
