@@ -18,6 +18,7 @@ import type { Vault } from "./vault/index.ts";
 INVARIANTS
 - A server's row exists before its toolbox hears of it, so that no event arrives for an unknown server.
 - A deploy the toolbox did not accept leaves no row and no secret behind.
+- A server that was deployed while its toolbox was away is deployed there as soon as the link is back.
 - A server that was deleted while its toolbox was away is deleted there as soon as the link is back.
 - Without a link, what is wanted of a server goes to the shared database, whose toolbox asks for it; secrets do not, so a
   server that needs some waits for a link.
@@ -33,7 +34,7 @@ export interface Servers {
   cancel(id: OperationId): Promise<void>;
   logs(id: ServerId, options: { tail: number; follow: boolean; signal: AbortSignal }): AsyncIterable<LogLine>;
   stats(id: ServerId, signal: AbortSignal): AsyncIterable<{ at: number; host: HostLoad; server: ServerLoad | null }>;
-  /** Sends the deletions that waited for a toolbox. */
+  /** Sends the deploys and deletions that waited for a toolbox. */
   deliver(toolboxId: ToolboxId): Promise<void>;
 }
 
@@ -88,6 +89,25 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
     return store.get("toolboxes", toolboxId)?.shared?.canReport === true && !links.isUp(toolboxId);
   }
 
+  /** Whether something for a toolbox of a shared workspace has to wait until it, or this computer, is back. */
+  function isAway(toolboxId: ToolboxId): boolean {
+    return store.get("toolboxes", toolboxId)?.shared !== undefined && !links.isUp(toolboxId);
+  }
+
+  /**
+   * A deploy that was asked for while its toolbox was away, and that only this computer can carry out: it holds the
+   * secrets, which never go by way of the database, or the toolbox does not hear from the database at all.
+   */
+  async function waitsForThisComputer(server: Server): Promise<boolean> {
+    const { desired, observed, activeOperationId, lastError, spec, toolboxId, shared } = server;
+    if (desired !== "running" || observed.state !== "never" || activeOperationId !== null || lastError !== null) return false;
+    const toolbox = store.get("toolboxes", toolboxId);
+    if (toolbox?.shared === undefined || shared?.isSpecKnown === false) return false;
+    if (spec.secrets.length === 0) return !toolbox.shared.canReport;
+    const held = await Promise.all(spec.secrets.map(({ name }) => vault.get({ kind: "server-secret", id: server.id, name })));
+    return held.some((value) => value !== undefined) && spec.secrets.every(({ required }, index) => !required || held[index]);
+  }
+
   async function keepSecrets(id: ServerId, secrets: Record<string, string>): Promise<void> {
     for (const [name, value] of Object.entries(secrets)) await vault.set({ kind: "server-secret", id, name }, value);
   }
@@ -138,7 +158,7 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
     async deploy(input) {
       store.mustGet("toolboxes", input.toolboxId);
       const spec = toServerSpec(store.mustGet("templates", input.templateId), input);
-      const isLater = hearsFromDatabase(input.toolboxId) && spec.secrets.length === 0;
+      const isLater = isAway(input.toolboxId);
       if (!isLater) links.client(input.toolboxId);
       const server: Server = {
         id: randomUUID() as ServerId,
@@ -157,9 +177,9 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
         tx.put("servers", server);
         tx.enqueue(serverCreated(server));
       });
-      if (isLater) return { serverId: server.id, operationId: null };
       try {
         await keepSecrets(server.id, input.secrets);
+        if (isLater) return { serverId: server.id, operationId: null };
         return { serverId: server.id, operationId: begin(server, await send(server), "deploy", "running") };
       } catch (error) {
         store.write((tx) => {
@@ -220,6 +240,10 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
     },
     async deliver(toolboxId) {
       for (const server of store.list("servers", { toolbox_id: toolboxId })) {
+        if (await waitsForThisComputer(server)) {
+          begin(server, await send(server), "deploy", "running");
+          continue;
+        }
         if (server.desired !== "deleted" || server.activeOperationId !== null) continue;
         if (server.observed.state === "present") await sendDeletion(server);
         else store.write((tx) => forgetServer(tx, server));

@@ -4,6 +4,7 @@ import { serverPermissions } from "../../shared/model/spec.ts";
 import { startControlCentre } from "../fixtures/control-centre.ts";
 import { type Bench, createBench, type DtmaProcess } from "../fixtures/dtma.ts";
 import { createSharedPostgres } from "../fixtures/shared-workspace.ts";
+import { startTcpProxy, type TcpProxy } from "../fixtures/tcp-proxy.ts";
 import { parts } from "../setup/parts.ts";
 
 type ControlCentre = Awaited<ReturnType<typeof startControlCentre>>;
@@ -13,6 +14,8 @@ describe.skipIf(!parts.docker || parts.postgres === undefined)("a toolbox that r
   let shared: Awaited<ReturnType<typeof createSharedPostgres>>;
   let bench: Bench;
   let dtma: DtmaProcess;
+  /** Between the computers and the toolbox. */
+  let road: TcpProxy;
   let ada: ControlCentre;
   let uma: ControlCentre;
   let toolboxId: ToolboxId;
@@ -24,6 +27,7 @@ describe.skipIf(!parts.docker || parts.postgres === undefined)("a toolbox that r
     shared = await createSharedPostgres();
     bench = createBench();
     dtma = await bench.start();
+    road = await startTcpProxy(Number(new URL(dtma.ready.url).port));
     [ada, uma] = [await startControlCentre(), await startControlCentre()];
   });
   afterAll(async () => {
@@ -31,6 +35,7 @@ describe.skipIf(!parts.docker || parts.postgres === undefined)("a toolbox that r
       await centre?.stop();
       centre?.discard();
     }
+    await road?.down();
     await bench?.close();
     await shared?.stop();
   });
@@ -73,7 +78,7 @@ describe.skipIf(!parts.docker || parts.postgres === undefined)("a toolbox that r
     await shared.foundBy(ada.client.workspace, "ada");
     ({ id: toolboxId } = await ada.client.toolboxes.add({
       name: "box",
-      url: dtma.ready.url,
+      url: `http://127.0.0.1:${road.port}`,
       token: dtma.token,
       fingerprint: null,
     }));
@@ -86,6 +91,31 @@ describe.skipIf(!parts.docker || parts.postgres === undefined)("a toolbox that r
       const { body } = await dtma.call("GET", "/v1/reporting");
       expect(body).toMatchObject({ target: { toolboxId }, condition: { failure: null, lastSuccessAt: expect.any(Number) } });
     });
+  });
+
+  it("carries out a deploy with a secret that was asked for while it was away", async () => {
+    await road.down();
+    await ada.window.until("the lost link", ({ rows }) => rows.toolboxes.get(toolboxId)?.link.state === "lost");
+    const asked = await ada.client.servers.deploy({
+      toolboxId,
+      templateId: "any-npm-package" as TemplateId,
+      name: "later",
+      source: { type: "npm", package: "time-mcp", version: "1.0.6" },
+      transport: { type: "stdio" },
+      settings: {},
+      secrets: { API_KEY: "canary of a later deploy" },
+      permissions: serverPermissions.parse({ network: "none" }),
+    });
+    expect(asked.operationId).toBeNull();
+    await road.up();
+    await ada.client.toolboxes.reconnect({ id: toolboxId });
+    await ada.window.until("the running server", ({ rows }) => {
+      const row = rows.servers.get(asked.serverId);
+      return row?.observed.state === "present" && row.observed.health.state === "ready" && row.activeOperationId === null;
+    });
+    expect(JSON.stringify((await shared.dump()).servers)).not.toContain("canary");
+    await ada.client.servers.delete({ id: asked.serverId });
+    await ada.window.until("that it is gone", ({ rows }) => !rows.servers.has(asked.serverId));
   });
 
   it("lets a user see what an admin deployed", async () => {
