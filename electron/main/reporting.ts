@@ -71,9 +71,10 @@ export function createReporting({ store, vault, links, log, condition }: Reporti
   }
 
   async function tell(id: ToolboxId): Promise<void> {
-    const row = store.get("toolboxes", id);
+    // Asked at every change of the workspace's condition: what needs the keychain comes last.
+    if (!links.isUp(id) || store.get("toolboxes", id)?.shared === undefined) return;
     const where = await place();
-    if (row?.shared === undefined || where === undefined || !links.isUp(id)) return;
+    if (where === undefined || !links.isUp(id)) return;
     const { toolboxId: _, ...wished } = withoutSecrets({ ...where, toolboxId: id, token: "" });
     const mark = JSON.stringify(wished);
     if (settled.get(id) === mark) return;
