@@ -419,9 +419,10 @@ export const text = {
 
   permissions: {
     network: "Network",
-    networks: { none: "No network", open: "May reach the network" },
+    networks: { none: "No network", restricted: "May reach named hosts only", open: "May reach the network" },
     networkDetails: {
       none: "The container has no network at all.",
+      restricted: "Over HTTPS and HTTP through the toolbox, to the hosts that are named.",
       open: "Everything but the cloud's metadata address.",
     },
     readOnlyRoot: "Read-only file system",
@@ -728,7 +729,15 @@ export const text = {
   },
 
   operations: {
-    kinds: { deploy: "Deploy", start: "Start", stop: "Stop", restart: "Restart", delete: "Delete" },
+    kinds: {
+      deploy: "Deploy",
+      start: "Start",
+      stop: "Stop",
+      restart: "Restart",
+      delete: "Delete",
+      rollback: "Roll back",
+      rotate: "Change secret",
+    },
     states: { running: "Running", succeeded: "Done", failed: "Failed", cancelled: "Cancelled" },
     steps: {
       fetch: "Fetch the image or package",

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { errorShape } from "./errors.ts";
 import { connectionId, serverId, timestampMs, toolboxId } from "./model/ids.ts";
-import { operation } from "./model/operation.ts";
+import { operation, operationKind, toolChanges } from "./model/operation.ts";
 import { secretValues, serverName, serverSpec } from "./model/spec.ts";
 import { tool } from "./model/tool.ts";
 
@@ -15,7 +15,12 @@ every route but `GET /health`.
   PUT    /v1/servers/{name}               DeployRequest → 202 OperationAccepted   (create or replace)
   POST   /v1/servers/{name}/{start|stop|restart}        → 202 OperationAccepted
   DELETE /v1/servers/{name}               → 202 OperationAccepted                 (container, volumes, secrets)
-  GET    /v1/servers/{name}/logs?tail=&since=&follow=   → application/x-ndjson of LogLine
+  POST   /v1/servers/{name}/rollback      → 202 OperationAccepted                 (the release before, as it was)
+  GET    /v1/servers/{name}/releases      → Release[], newest first
+  GET    /v1/servers/{name}/secrets       → SecretState[]
+  PUT    /v1/servers/{name}/secrets/{secret}            SecretValue → 202 OperationAccepted (a staged restart)
+  DELETE /v1/servers/{name}/secrets/{secret}            → 202 OperationAccepted
+  GET    /v1/servers/{name}/logs?tail=&since=&follow=&search=   → application/x-ndjson of LogLine
   GET    /v1/operations/{id}              → Operation
   DELETE /v1/operations/{id}              → 202, cancels
   GET    /v1/access                       → AccessEntry[]
@@ -23,9 +28,20 @@ every route but `GET /health`.
   DELETE /v1/access/{connectionId}        → 204
   GET    /v1/reporting                    → ReportingState
   PUT    /v1/reporting                    ReportingTarget or null → 204            (null ends the reports)
+  GET    /v1/registries                   → RegistryLogin[]
+  PUT    /v1/registries/{registry}        RegistryCredentials → 204
+  DELETE /v1/registries/{registry}        → 204
+  POST   /v1/token                        TokenRotation → 201 NewToken            (the old one works until the overlap ends)
+  POST   /v1/enrol                        Enrolment → 201 NewToken                (no token: the single-use key is the proof)
+  POST   /v1/certificate                  → 200 CertificateState                  (renewed under the same key)
+  GET    /v1/audit?after=&limit=          → AuditEntry[], oldest first
   POST   /v1/shutdown                     ShutdownRequest → 202, then the process drains and ends
-  GET    /events[?stats=1]                → text/event-stream of DtmaEvent (`event:` = type, `data:` = the event)
+  GET    /events[?stats=1]                → text/event-stream of DtmaEvent (`event:` = type, `data:` = the event); with
+                                            `Last-Event-ID` it goes on after that event, or starts with a snapshot
+  GET    /metrics                         → Prometheus text format
   *      /mcp/servers/{name}/mcp          MCP Streamable HTTP, with a connection's token or the toolbox's own
+
+Beside these it answers the calls of the agent that ran on toolboxes before (dtma/src/legacy), in their own words.
 
 Failures have the body `{"error": ErrorShape}`.
 
@@ -34,7 +50,7 @@ INVARIANTS
 - Receivers ignore members they do not know; senders never remove one within a version.
 */
 
-export const dtmaProtocolVersion = 2;
+export const dtmaProtocolVersion = 3;
 
 /** The DTMA sends an event at least this often, so a silent stream is a dead one. */
 export const heartbeatIntervalMs = 5_000;
@@ -86,6 +102,14 @@ export type ShutdownRequest = z.infer<typeof shutdownRequest>;
 
 export const operationAccepted = z.object({ operationId: operation.shape.id });
 
+/** What runs: the image, and the exact package it was made from. */
+export const imageRun = z.object({
+  reference: z.string(),
+  digest: z.string(),
+  package: z.object({ name: z.string(), version: z.string(), integrity: z.string() }).optional(),
+});
+export type ImageRun = z.infer<typeof imageRun>;
+
 /** One server as it was seen by the DTMA. Desired state is what was asked for; `container` is what Docker says. */
 export const serverObservation = z.object({
   serverId: serverId,
@@ -99,7 +123,11 @@ export const serverObservation = z.object({
     exitCode: z.int().optional(),
     restartCount: z.int(),
   }),
-  image: z.object({ reference: z.string(), digest: z.string() }),
+  image: imageRun,
+  /** Counts up with every release of the server; absent on one deployed by an older DTMA. */
+  release: z.int().positive().optional(),
+  /** Whether a rollback has somewhere to go. */
+  previous: imageRun.optional(),
   /** The MCP handshake's word about the server: the only thing that makes it ready. */
   health: z.discriminatedUnion("state", [
     z.object({ state: z.literal("unknown") }),
@@ -107,7 +135,7 @@ export const serverObservation = z.object({
     z.object({ state: z.literal("failed"), checkedAt: timestampMs, error: errorShape }),
   ]),
   tools: z.array(tool).optional(),
-  /** Open MCP sessions of all connections. */
+  /** Open MCP sessions of all connections, those of the release before among them. */
   sessions: z.int().nonnegative(),
 });
 export type ServerObservation = z.infer<typeof serverObservation>;
@@ -118,6 +146,8 @@ export const serverLoad = z.object({
   memoryLimitBytes: z.int().nonnegative(),
   networkRxBytes: z.int().nonnegative(),
   networkTxBytes: z.int().nonnegative(),
+  blockReadBytes: z.int().nonnegative().default(0),
+  blockWriteBytes: z.int().nonnegative().default(0),
   pids: z.int().nonnegative(),
 });
 export type ServerLoad = z.infer<typeof serverLoad>;
@@ -128,6 +158,12 @@ export const hostLoad = z.object({
   memoryTotalBytes: z.int().nonnegative(),
   diskUsedBytes: z.int().nonnegative(),
   diskTotalBytes: z.int().nonnegative(),
+  /** Since the host started, over all its network interfaces but loopback and all its disks. */
+  networkRxBytes: z.int().nonnegative().default(0),
+  networkTxBytes: z.int().nonnegative().default(0),
+  blockReadBytes: z.int().nonnegative().default(0),
+  blockWriteBytes: z.int().nonnegative().default(0),
+  processes: z.int().nonnegative().default(0),
 });
 export type HostLoad = z.infer<typeof hostLoad>;
 
@@ -196,6 +232,67 @@ export const reportingState = z.object({
 });
 export type ReportingState = z.infer<typeof reportingState>;
 
+/** One release of a server: what was deployed, and how that went. */
+export const release = z.object({
+  number: z.int().positive(),
+  at: timestampMs,
+  kind: operationKind,
+  spec: serverSpec,
+  image: imageRun.nullable(),
+  outcome: z.enum(["current", "replaced", "failed"]),
+  error: errorShape.optional(),
+  toolChanges: toolChanges.optional(),
+});
+export type Release = z.infer<typeof release>;
+
+/** A declared secret of a server, by name; its value never leaves the toolbox. */
+export const secretState = z.object({
+  name: z.string(),
+  variable: z.string().optional(),
+  required: z.boolean(),
+  isSet: z.boolean(),
+  changedAt: timestampMs.nullable(),
+});
+export type SecretState = z.infer<typeof secretState>;
+export const secretValue = z.object({ value: z.string().min(1, "A secret is not empty; remove it instead.").max(65_536) });
+
+/** The host of a registry, with its port when it has one. */
+export const registryHost = z
+  .string()
+  .max(260)
+  .regex(/^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/, "Use the registry's host such as ghcr.io.");
+export const registryCredentials = z.object({
+  username: z.string().min(1).max(256),
+  password: z.string().min(1).max(16_384),
+});
+export const registryLogin = z.object({ registry: registryHost, username: z.string(), changedAt: timestampMs });
+export type RegistryLogin = z.infer<typeof registryLogin>;
+
+/** The token before stays good for the overlap, so that whoever else uses it can change over. */
+export const tokenRotation = z.object({ overlapSeconds: z.int().min(0).max(604_800).default(3_600) });
+export const enrolment = z.object({ key: z.string().min(16).max(256) });
+/** The one time a token is told. */
+export const newToken = z.object({ token: z.string(), fingerprint: z.string().nullable() });
+export type NewToken = z.infer<typeof newToken>;
+
+export const certificateState = z.object({ fingerprint: z.string(), notAfter: timestampMs });
+export type CertificateState = z.infer<typeof certificateState>;
+
+/** One changing call: who asked for what, and how it was answered. Never what was sent. */
+export const auditEntry = z.object({
+  /** Counts up; `after` of the next call. */
+  id: z.int().positive(),
+  at: timestampMs,
+  address: z.string(),
+  /** First eight hex digits of the token's SHA-256; null without a valid one. */
+  token: z.string().nullable(),
+  method: z.string(),
+  path: z.string(),
+  status: z.int(),
+  durationMs: z.number().nonnegative(),
+});
+export type AuditEntry = z.infer<typeof auditEntry>;
+
 export const dtmaEvent = z.discriminatedUnion("type", [
   /** First event of every stream: all there is. What is not in it does not exist on the toolbox. */
   z.object({
@@ -218,7 +315,7 @@ export type DtmaEvent = z.infer<typeof dtmaEvent>;
 export const dtmaReadyLine = z.object({
   event: z.literal("ready"),
   url: z.url(),
-  /** SHA-256 of the certificate, upper-case hex pairs with colons; null for plain HTTP. */
+  /** SHA-256 of the certificate's public key (SPKI), upper-case hex pairs with colons; null for plain HTTP. */
   fingerprint: z.string().nullable(),
   /** Only when the DTMA had to make its own token, and only this once. */
   token: z.string().optional(),

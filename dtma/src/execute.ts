@@ -27,7 +27,7 @@ import {
 } from "./labels.ts";
 import type { Log } from "./log.ts";
 import type { Network } from "./network.ts";
-import type { PlanStep } from "./plan.ts";
+import type { PackageSource, PlanStep } from "./plan.ts";
 import type { Secrets, WrittenSecrets } from "./secrets.ts";
 import type { Handshake, Servers } from "./servers.ts";
 
@@ -109,7 +109,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     return id;
   }
 
-  async function fetchPackage(name: string, version: string, run: Run): Promise<void> {
+  async function fetchPackage({ package: name, version }: PackageSource, run: Run): Promise<void> {
     const resolved = await images.resolve(name, version, run.signal);
     run.report({ detail: `${resolved.name} ${resolved.version}` });
     run.made.target = await images.locate(
@@ -347,7 +347,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
           return run.report({ detail: run.made.image.digest });
         }
         case "fetch-package":
-          return await fetchPackage(step.package, step.version, run);
+          return await fetchPackage(step.source, run);
         case "build-image":
           return await buildImage(run);
         case "create-container":

@@ -24,7 +24,7 @@ export interface Operations {
   /** CONFLICT while another operation works on the server; ALREADY_EXISTS, INVALID_INPUT, SECRET_MISSING, DOCKER_UNAVAILABLE. */
   deploy(name: string, request: DeployRequest): Promise<OperationId>;
   /** CONFLICT, NOT_FOUND, DOCKER_UNAVAILABLE. */
-  begin(kind: Exclude<OperationKind, "deploy">, name: string): Promise<OperationId>;
+  begin(kind: Exclude<OperationKind, "deploy" | "rollback" | "rotate">, name: string): Promise<OperationId>;
   get(id: string): Operation | undefined;
   all(): Operation[];
   /** NOT_FOUND for one that does not exist; nothing happens to one that has ended. */

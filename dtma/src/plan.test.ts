@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { operationKinds, operationStepIds } from "../../shared/model/operation.ts";
+import { operationStepIds } from "../../shared/model/operation.ts";
 import { type ServerSpec, serverSpec } from "../../shared/model/spec.ts";
 import { type Observed, plan, visibleStep, type Wanted } from "./plan.ts";
 
@@ -95,8 +95,12 @@ describe("plan", () => {
 
   it("shows its steps in the order of the shared list within a deploy, and at least one for every kind", () => {
     for (const observed of everyObserved.filter(({ state }) => state === "present")) {
-      for (const kind of operationKinds.filter((word) => word !== "stop")) {
-        const wanted: Wanted = kind === "deploy" ? { kind, spec: image } : { kind };
+      for (const wanted of [
+        { kind: "deploy", spec: image },
+        { kind: "start" },
+        { kind: "restart" },
+        { kind: "delete" },
+      ] as const) {
         const shown = plan(wanted, observed)
           .map(visibleStep)
           .filter((id) => id !== undefined);

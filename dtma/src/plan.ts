@@ -1,5 +1,5 @@
 import type { OperationKind, OperationStepId } from "../../shared/model/operation.ts";
-import type { ServerSpec } from "../../shared/model/spec.ts";
+import type { ServerSource, ServerSpec } from "../../shared/model/spec.ts";
 
 /*
 INVARIANTS
@@ -10,9 +10,11 @@ INVARIANTS
 - Two containers never run on the same volumes: the old one is stopped first, and started again if the new one fails.
 */
 
+export type PackageSource = Exclude<ServerSource, { type: "oci" }>;
+
 export type PlanStep =
   | { do: "fetch-image"; image: string }
-  | { do: "fetch-package"; package: string; version: string }
+  | { do: "fetch-package"; source: PackageSource }
   | { do: "build-image" }
   | { do: "create-container" }
   | { do: "set-desired"; desired: "running" | "stopped" }
@@ -35,7 +37,7 @@ export type Observed =
       isUp: boolean;
     };
 
-export type Wanted = { kind: "deploy"; spec: ServerSpec } | { kind: Exclude<OperationKind, "deploy"> };
+export type Wanted = { kind: "deploy"; spec: ServerSpec } | { kind: Exclude<OperationKind, "deploy" | "rollback" | "rotate"> };
 
 /** The steps of an operation. The caller has made sure that a server to start, stop, restart is present. */
 export function plan(wanted: Wanted, observed: Observed): PlanStep[] {
@@ -48,7 +50,7 @@ export function plan(wanted: Wanted, observed: Observed): PlanStep[] {
       const fetch: PlanStep[] =
         source.type === "oci"
           ? [{ do: "fetch-image", image: source.image }]
-          : [{ do: "fetch-package", package: source.package, version: source.version }, { do: "build-image" }];
+          : [{ do: "fetch-package", source }, { do: "build-image" }];
       const replaces = observed.state === "present";
       const sharesVolumes = replaces && permissions.volumes.length > 0 && observed.spec.permissions.volumes.length > 0;
       return [...fetch, { do: "create-container" }, ...(sharesVolumes ? stop : []), ...start, { do: "take-over", replaces }];

@@ -131,9 +131,9 @@ export function toServerSpec(from: Template, input: SpecInput): ServerSpec {
 }
 
 function assertSourceFits({ source: wanted, title }: Template, given: DeployInput["source"]): void {
-  const fixed = wanted.type === "npm" ? wanted.package : wanted.image;
-  const actual = given.type === "npm" ? given.package : given.image;
-  if (wanted.type !== given.type || (wanted.type === "npm" && fixed !== undefined && fixed !== actual)) {
+  const fixed = wanted.type === "oci" ? wanted.image : wanted.package;
+  const actual = given.type === "oci" ? given.image : given.package;
+  if (wanted.type !== given.type || (wanted.type !== "oci" && fixed !== undefined && fixed !== actual)) {
     throw new AppError("INVALID_INPUT", {
       message: `${title} is deployed from ${fixed ?? `an ${wanted.type} source`} only.`,
       field: "source",

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type DtmaEvent, dtmaProtocolVersion } from "../../shared/dtma-protocol.ts";
+import { type DtmaEvent, dtmaProtocolVersion, hostLoad, serverLoad } from "../../shared/dtma-protocol.ts";
 import { AppError } from "../../shared/errors.ts";
 import type { OperationId } from "../../shared/model/ids.ts";
 import type { Operation } from "../../shared/model/operation.ts";
@@ -171,8 +171,21 @@ describe("heartbeats and loads", () => {
   });
 
   it("are kept every five seconds, not every second", () => {
-    const host = { cpuPercent: 1, memoryUsedBytes: 1, memoryTotalBytes: 2, diskUsedBytes: 1, diskTotalBytes: 2 };
-    const load = { cpuPercent: 3, memoryBytes: 4, memoryLimitBytes: 5, networkRxBytes: 0, networkTxBytes: 0, pids: 1 };
+    const host = hostLoad.parse({
+      cpuPercent: 1,
+      memoryUsedBytes: 1,
+      memoryTotalBytes: 2,
+      diskUsedBytes: 1,
+      diskTotalBytes: 2,
+    });
+    const load = serverLoad.parse({
+      cpuPercent: 3,
+      memoryBytes: 4,
+      memoryLimitBytes: 5,
+      networkRxBytes: 0,
+      networkTxBytes: 0,
+      pids: 1,
+    });
     apply({ type: "stats", at: 1, host, servers: { echo: load } }, 10_000);
     apply({ type: "stats", at: 2, host: { ...host, cpuPercent: 90 }, servers: {} }, 11_000);
     expect(store.mustGet("toolboxes", box.id).load).toMatchObject({ at: 10_000, cpuPercent: 1 });

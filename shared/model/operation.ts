@@ -3,7 +3,7 @@ import { errorShape } from "../errors.ts";
 import { operationId, timestampMs } from "./ids.ts";
 import { serverName } from "./spec.ts";
 
-export const operationKinds = ["deploy", "start", "stop", "restart", "delete"] as const;
+export const operationKinds = ["deploy", "start", "stop", "restart", "delete", "rollback", "rotate"] as const;
 export const operationKind = z.enum(operationKinds);
 export type OperationKind = z.infer<typeof operationKind>;
 
@@ -23,6 +23,14 @@ export const operationStep = z.object({
 });
 export type OperationStep = z.infer<typeof operationStep>;
 
+/** How the tools of a server differ from those of the release before it; compared by hash, so a changed word counts. */
+export const toolChanges = z.object({
+  added: z.array(z.string()),
+  removed: z.array(z.string()),
+  changed: z.array(z.object({ name: z.string(), description: z.boolean(), schema: z.boolean() })),
+});
+export type ToolChanges = z.infer<typeof toolChanges>;
+
 /** Long work on one server of a toolbox: has an id, real steps and an end, and can be cancelled. */
 export const operation = z.object({
   id: operationId,
@@ -33,5 +41,7 @@ export const operation = z.object({
   startedAt: timestampMs,
   endedAt: timestampMs.optional(),
   error: errorShape.optional(),
+  /** Of a deploy, rollback or rotation that replaced a release whose tools were known. */
+  toolChanges: toolChanges.optional(),
 });
 export type Operation = z.infer<typeof operation>;

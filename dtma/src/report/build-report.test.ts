@@ -49,7 +49,16 @@ function build(servers: ServerObservation[], more: Partial<Sightings> = {}) {
 }
 
 it("tells what was seen, and nothing of the spec", () => {
-  const load = { cpuPercent: 1, memoryBytes: 2, memoryLimitBytes: 3, networkRxBytes: 4, networkTxBytes: 5, pids: 6 };
+  const load = {
+    cpuPercent: 1,
+    memoryBytes: 2,
+    memoryLimitBytes: 3,
+    networkRxBytes: 4,
+    networkTxBytes: 5,
+    blockReadBytes: 6,
+    blockWriteBytes: 7,
+    pids: 8,
+  };
   const report = build([observation()], { loads: { one: load } });
   expect(report.servers).toMatchObject([
     { desired: "running", container: { state: "running" }, health: { state: "ready" }, sessions: 2, load },

@@ -1,5 +1,5 @@
 import type { Entities } from "../../../shared/contract/state.ts";
-import type { ServerSpec } from "../../../shared/model/spec.ts";
+import { type ServerSpec, serverPermissions } from "../../../shared/model/spec.ts";
 import type { SharedEntityName } from "../../../shared/model/sync.ts";
 import type { AgentRow, ConnectionRow, ServerRow, SyncEntity, TemplateRow, ToolboxRow } from "../../../shared/sync-protocol.ts";
 import type { Writer } from "../store/index.ts";
@@ -188,7 +188,7 @@ function specOfUser({ name, transport }: ServerRow): ServerSpec {
     arguments: [],
     environment: {},
     secrets: [],
-    permissions: { network: "none", readOnlyRoot: true, volumes: [], memoryBytes: 2 ** 29, cpus: 1, pids: 64 },
+    permissions: serverPermissions.parse({ network: "none", pids: 64 }),
   };
 }
 

@@ -4,7 +4,7 @@ import { text } from "../../text.ts";
 
 /** A source in one line: `@scope/name@1.2.3` or `ghcr.io/owner/name:1.2`. */
 export function sourceText(source: ServerSource): string {
-  return source.type === "npm" ? `${source.package}@${source.version}` : source.image;
+  return source.type === "oci" ? source.image : `${source.package}@${source.version}`;
 }
 
 /** Whether this computer was told what a server is made of. */

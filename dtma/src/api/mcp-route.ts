@@ -1,0 +1,36 @@
+import type { FastifyInstance } from "fastify";
+import { AppError } from "../../../shared/errors.ts";
+import type { AccessList } from "../access.ts";
+import type { McpGateway } from "../gateway/gateway.ts";
+import type { Guard } from "./guard.ts";
+import { nameOf } from "./route.ts";
+
+/** The MCP endpoint: authenticates, then hands the untouched request to the gateway. */
+export function addMcpRoute(
+  fastify: FastifyInstance,
+  { guard, access, gateway }: { guard: Guard; access: AccessList; gateway: McpGateway },
+): void {
+  void fastify.register(async (mcp) => {
+    // The gateway reads the body itself: it streams, and has its own limit.
+    mcp.removeAllContentTypeParsers();
+    mcp.addContentTypeParser("*", (_request, _payload, done) => done(null));
+    mcp.all("/mcp/servers/:name/mcp", { config: { isMcp: true } }, async (request, reply) => {
+      const name = nameOf(request);
+      const token = guard.bearer(request.raw);
+      if (token === undefined) throw new AppError("CONNECTION_REVOKED", { message: "A token is needed here." });
+      const entry = access.find(name, token);
+      if (entry === undefined && !guard.isToolboxToken(token)) {
+        // The toolbox's own token is good here too, so here too it must not be guessed at any speed.
+        const refusal = guard.refusal(request.raw);
+        throw refusal.code === "LIMIT_REACHED" ? refusal : new AppError("CONNECTION_REVOKED");
+      }
+      reply.hijack();
+      await gateway.handle(
+        request.raw,
+        reply.raw,
+        name,
+        entry === undefined ? { type: "toolbox" } : { type: "connection", entry },
+      );
+    });
+  });
+}

@@ -1,0 +1,254 @@
+import { createRequire } from "node:module";
+import { cpus, hostname, networkInterfaces, totalmem } from "node:os";
+import { join } from "node:path";
+import { type DtmaInfo, type DtmaReadyLine, dtmaProtocolVersion, type ShutdownRequest } from "../../shared/dtma-protocol.ts";
+import { openAccessList } from "./access.ts";
+import { createApi } from "./api/api.ts";
+import { createGuard } from "./api/guard.ts";
+import { openCertificate } from "./certificate.ts";
+import { openDataFolder, openToken } from "./data-folder.ts";
+import type { Docker } from "./docker/docker.ts";
+import { createDocker } from "./docker/engine.ts";
+import { createEventHub } from "./events.ts";
+import { createExecutor } from "./execute.ts";
+import { handshake } from "./gateway/handshake.ts";
+import { createMcpGateway } from "./gateway/index.ts";
+import { createHostLoad } from "./host/host-load.ts";
+import { createMetadataRule } from "./host/metadata-rule.ts";
+import { createImages } from "./images/images.ts";
+import { createScope, scopeFilter, serverNameLabel } from "./labels.ts";
+import { createLog } from "./log.ts";
+import { createNetwork } from "./network.ts";
+import { createOperations } from "./operations.ts";
+import { openFulfiller } from "./report/fulfil.ts";
+import { createReporter } from "./report/index.ts";
+import { openTargetStore } from "./report/target.ts";
+import { createSecrets } from "./secrets.ts";
+import { createServerLogs } from "./server-logs.ts";
+import { createServers } from "./servers.ts";
+import { reachableHost, type Settings, SettingsError } from "./settings.ts";
+import { createStats } from "./stats.ts";
+import { openUsageTotals } from "./usage-totals.ts";
+
+/*
+INVARIANTS
+- Standard output gets exactly one line, once the DTMA answers, or the help that was asked for; everything else goes to
+  standard error.
+- The process ends by itself on SIGTERM, SIGINT, a shutdown request, and when the parent that holds its standard input
+  or its IPC channel goes; nothing it started in containers is left then.
+*/
+
+const drainMs = 30_000;
+const stopGraceSeconds = 10;
+const gatewayLimits = {
+  sessionsPerServer: 64,
+  sessionsPerConnection: 16,
+  idleMs: 15 * 60_000,
+  answerMs: 300_000,
+  messageBytes: 16 * 2 ** 20,
+};
+
+/** Where tests may reach in: what drives Docker, seen or changed before anybody else has it. */
+export type Seams = { docker?(docker: Docker): Docker };
+
+/** Builds everything, in a readable order, and serves until it is ended. SettingsError for what a person has to mend. */
+export async function startDtma(settings: Settings, seams: Seams = {}): Promise<void> {
+  const log = createLog((line) => process.stderr.write(line));
+  process.removeAllListeners("warning");
+  // Node's own word on node:sqlite, of which only the file lock is used here.
+  process.on(
+    "warning",
+    ({ name, message }) => name === "ExperimentalWarning" || log.warn("process.warning", { name, message }),
+  );
+
+  const version = (createRequire(import.meta.url)("../package.json") as { version: string }).version;
+  const data = await openDataFolder(settings.dataFolder);
+  const token = await openToken(data, settings.token);
+  const targets = await openTargetStore(data, settings.reporting);
+  const certificate = settings.http ? undefined : await openCertificate(data);
+  const scope = createScope(settings.scope, settings.labels);
+  const hub = createEventHub();
+  const engine = createDocker(settings.dockerHost, process.env);
+  const docker = seams.docker?.(engine) ?? engine;
+  const secrets = createSecrets(data.path);
+  const network = createNetwork(docker, scope, createMetadataRule());
+  const images = createImages({
+    docker,
+    scope,
+    log,
+    workFolder: join(data.path, "work"),
+    nodeRuntime: settings.nodeRuntime,
+    nodeImage: settings.nodeImage,
+    engine: () => servers.mustHaveEngine(),
+  });
+  const serverLogs = createServerLogs();
+  const access = await openAccessList(data, (id, entry) => gateway.accessChanged(id, entry));
+  const totals = await openUsageTotals(data, () => gateway.usage(), log);
+  const connections = new Set(access.all().map(({ connectionId }) => connectionId));
+  const gateway = createMcpGateway({
+    endpointOf: (name) => servers.endpointOf(name),
+    usageTotals: totals.kept.filter(({ connectionId }) => connections.has(connectionId)),
+    onUsage(usage) {
+      totals.noteChange();
+      hub.emit({ type: "usage", usage });
+    },
+    onSessions: (name, count) => servers.noteSessions(name, count),
+    onFault: ({ server, error }) => log.error("session.not-ended", error, { server }),
+    limits: gatewayLimits,
+  });
+  const executor = createExecutor({
+    docker,
+    scope,
+    images,
+    secrets,
+    network,
+    data,
+    log,
+    access,
+    servers: () => servers,
+    handshake,
+    answerMs: settings.answerMs,
+    closeSessions: (name) => gateway.closeServer(name),
+  });
+  const servers = createServers({
+    docker,
+    scope,
+    log,
+    handshake,
+    answerMs: settings.answerMs,
+    emit: hub.emit,
+    onConnected: (containers, isFirst) => executor.recover(containers, isFirst, (name) => operations.isBusy(name)),
+    onDown: (name) => void gateway.closeServer(name).catch((error: unknown) => log.error("sessions.not-closed", error)),
+    onGone: serverLogs.forget,
+    logWriter: serverLogs.writer,
+    scrub: (container, text) => secrets.scrub(container.bindSources["/run/secrets"], text),
+  });
+  const operations = createOperations({
+    servers,
+    executor,
+    async hasRemains(name) {
+      const volumes = await docker.listVolumes({ ...scopeFilter(scope), [serverNameLabel]: name });
+      return volumes.length > 0 || access.all().some(({ server }) => server === name);
+    },
+    onChange: (operation) => hub.emit({ type: "operation", operation: structuredClone(operation) }),
+    log,
+  });
+  const seen = () => (servers.condition().state === "up" ? servers.all() : []);
+  const stats = createStats({ docker, servers: seen, hostLoad: createHostLoad(data.path), log });
+
+  const info = (): DtmaInfo => ({
+    protocol: dtmaProtocolVersion,
+    version,
+    now: Date.now(),
+    docker: servers.condition(),
+    hostname: hostname(),
+    platform: `${process.platform}/${process.arch}`,
+    cpus: cpus().length,
+    memoryBytes: totalmem(),
+    hardeningGaps: network.gaps(),
+    ...reporting(),
+  });
+  const fulfiller = await openFulfiller({
+    data,
+    operations,
+    servers,
+    isSomebodyLinked: () => api.linkCount() > 0,
+    listen: hub.listen,
+    log,
+  });
+  const reporter = createReporter({
+    ready: servers.ready,
+    targets,
+    access,
+    fulfiller,
+    stats,
+    info,
+    observations: servers.observations,
+    usage: gateway.usageSinceStart,
+    listen: hub.listen,
+    log,
+  });
+  function reporting(): Pick<DtmaInfo, "reporting"> {
+    const { condition } = reporter.state();
+    return condition === null ? {} : { reporting: condition };
+  }
+  const api = createApi({
+    certificate,
+    guard: createGuard({ tokenHash: token.hash, allowedHosts: [hostname().toLowerCase(), ...settings.allowedHosts] }),
+    servers,
+    operations,
+    access,
+    gateway,
+    hub,
+    stats,
+    reporter,
+    info,
+    async *logs(name, options) {
+      const server = servers.get(name);
+      if (server === undefined) return;
+      yield* serverLogs.read(name, (which) => docker.logs(server.container.id, which), options);
+    },
+    shutdown: (request) => void end(request),
+    log,
+  });
+
+  let ending: Promise<void> | undefined;
+  function end(request: ShutdownRequest): Promise<void> {
+    ending ??= drain(request);
+    return ending;
+  }
+
+  async function drain(request: ShutdownRequest): Promise<void> {
+    log.info("dtma.ending", { servers: request.servers });
+    setTimeout(() => {
+      log.warn("dtma.not-drained");
+      process.exit(1);
+    }, drainMs).unref();
+    try {
+      fulfiller.close();
+      await reporter.close();
+      await operations.close();
+      stats.close();
+      await gateway.close();
+      await totals.close();
+      if (request.servers === "stop") {
+        const up = servers.all().filter(({ container }) => servers.isUp(container));
+        await Promise.all(up.map(({ container }) => docker.stopContainer(container.id, stopGraceSeconds)));
+      }
+      await servers.close();
+      await api.close();
+      data.close();
+    } catch (error) {
+      log.error("dtma.not-drained", error);
+      process.exit(1);
+    }
+    process.exit(0);
+  }
+
+  const endAsSet = () => void end({ servers: settings.stopServersOnExit ? "stop" : "keep" });
+  process.on("SIGTERM", endAsSet);
+  process.on("SIGINT", endAsSet);
+  process.on("disconnect", endAsSet);
+  if (settings.parentPipe) process.stdin.on("error", endAsSet).on("end", endAsSet).on("close", endAsSet).resume();
+
+  await servers.ready;
+  const { port } = await api.listen(settings.host, settings.port).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === undefined) throw error;
+    throw new SettingsError(`The DTMA cannot listen on ${settings.host}:${settings.port}: ${listenProblem(error.code)}.`);
+  });
+  const host = reachableHost(settings.host, networkInterfaces(), hostname());
+  const ready: DtmaReadyLine = {
+    event: "ready",
+    url: `${certificate === undefined ? "http" : "https"}://${host}:${port}`,
+    fingerprint: certificate?.fingerprint ?? null,
+    ...(token.made === undefined ? {} : { token: token.made }),
+  };
+  process.stdout.write(`${JSON.stringify(ready)}\n`);
+  log.info("dtma.ready", { port, scope: scope.name });
+}
+
+function listenProblem(code: string): string {
+  if (code === "EADDRINUSE") return "another program listens there";
+  if (code === "EACCES") return "this user may not";
+  return code === "EADDRNOTAVAIL" || code === "ENOTFOUND" ? "this machine has no such address" : code;
+}
