@@ -6,9 +6,11 @@ import { openAccessList } from "./access.ts";
 import { createApi } from "./api/api.ts";
 import { createGuard } from "./api/guard.ts";
 import { openCertificate } from "./certificate.ts";
+import { createCollector } from "./collector.ts";
 import { openDataFolder, openToken } from "./data-folder.ts";
 import type { Docker } from "./docker/docker.ts";
 import { createDocker } from "./docker/engine.ts";
+import { createDrains } from "./drains.ts";
 import { createEventHub } from "./events.ts";
 import { createExecutor } from "./execute.ts";
 import { handshake } from "./gateway/handshake.ts";
@@ -16,10 +18,13 @@ import { createMcpGateway } from "./gateway/index.ts";
 import { createHostLoad } from "./host/host-load.ts";
 import { createMetadataRule } from "./host/metadata-rule.ts";
 import { createImages } from "./images/images.ts";
+import { openJournal } from "./journal.ts";
 import { createScope, scopeFilter, serverNameLabel } from "./labels.ts";
 import { createLog } from "./log.ts";
 import { createNetwork } from "./network.ts";
 import { createOperations } from "./operations.ts";
+import { createRecover } from "./recover.ts";
+import { openReleases } from "./releases.ts";
 import { openFulfiller } from "./report/fulfil.ts";
 import { createReporter } from "./report/index.ts";
 import { openTargetStore } from "./report/target.ts";
@@ -29,6 +34,7 @@ import { createServers } from "./servers.ts";
 import { reachableHost, type Settings, SettingsError } from "./settings.ts";
 import { createStats } from "./stats.ts";
 import { openUsageTotals } from "./usage-totals.ts";
+import { createVolumes } from "./volumes.ts";
 
 /*
 INVARIANTS
@@ -40,6 +46,8 @@ INVARIANTS
 
 const drainMs = 30_000;
 const stopGraceSeconds = 10;
+/** Servers brought up at the same time, also by a machine with one core. */
+const minAtOnce = 4;
 const gatewayLimits = {
   sessionsPerServer: 64,
   sessionsPerConnection: 16,
@@ -72,6 +80,9 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
   const docker = seams.docker?.(engine) ?? engine;
   const secrets = createSecrets(data.path);
   const network = createNetwork(docker, scope, createMetadataRule());
+  const volumes = createVolumes({ docker, scope, data });
+  const releases = await openReleases(data, log);
+  const journal = await openJournal(data);
   const images = createImages({
     docker,
     scope,
@@ -92,9 +103,25 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       totals.noteChange();
       hub.emit({ type: "usage", usage });
     },
-    onSessions: (name, count) => servers.noteSessions(name, count),
+    onSessions(name, count) {
+      servers.noteSessions(name, count);
+      drains.look(name);
+    },
     onFault: ({ server, error }) => log.error("session.not-ended", error, { server }),
     limits: gatewayLimits,
+  });
+  const collector = createCollector({ docker, scope, images, network });
+  const drains = createDrains({
+    sessionCount: (name, container) => gateway.sessionCount(name, container),
+    closeSessions: (name, container) => gateway.closeServer(name, container),
+    async remove(container) {
+      await docker.removeContainer(container.id);
+      const folder = container.bindSources["/run/secrets"];
+      if (folder !== undefined) await secrets.remove(folder);
+      await collector.collect();
+    },
+    drainMs: gatewayLimits.idleMs,
+    log,
   });
   const executor = createExecutor({
     docker,
@@ -102,7 +129,10 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     images,
     secrets,
     network,
-    data,
+    volumes,
+    collector,
+    releases,
+    drains,
     log,
     access,
     servers: () => servers,
@@ -117,7 +147,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     handshake,
     answerMs: settings.answerMs,
     emit: hub.emit,
-    onConnected: (containers, isFirst) => executor.recover(containers, isFirst, (name) => operations.isBusy(name)),
+    onConnected: (containers, isFirst) => recover(containers, isFirst),
     onDown: (name) => void gateway.closeServer(name).catch((error: unknown) => log.error("sessions.not-closed", error)),
     onGone: serverLogs.forget,
     logWriter: serverLogs.writer,
@@ -126,11 +156,29 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
   const operations = createOperations({
     servers,
     executor,
+    releases,
+    journal,
+    atOnce: Math.max(minAtOnce, 2 * cpus().length),
     async hasRemains(name) {
       const volumes = await docker.listVolumes({ ...scopeFilter(scope), [serverNameLabel]: name });
       return volumes.length > 0 || access.all().some(({ server }) => server === name);
     },
     onChange: (operation) => hub.emit({ type: "operation", operation: structuredClone(operation) }),
+    log,
+  });
+  const recover = createRecover({
+    docker,
+    scope,
+    executor,
+    images,
+    secrets,
+    volumes,
+    network,
+    drains,
+    journal,
+    isBusy: (name) => operations.isBusy(name),
+    onOutcome: (entry, isDone) => operations.adopt(entry, isDone),
+    collect: () => collector.collect(),
     log,
   });
   const seen = () => (servers.condition().state === "up" ? servers.all() : []);
@@ -177,6 +225,8 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     guard: createGuard({ tokenHash: token.hash, allowedHosts: [hostname().toLowerCase(), ...settings.allowedHosts] }),
     servers,
     operations,
+    releases,
+    secretsOf: (server) => secrets.list(server.spec, server.container.bindSources["/run/secrets"]),
     access,
     gateway,
     hub,
@@ -210,6 +260,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       await operations.close();
       stats.close();
       await gateway.close();
+      await drains.close().catch((error: unknown) => log.error("server.not-drained", error));
       await totals.close();
       if (request.servers === "stop") {
         const up = servers.all().filter(({ container }) => servers.isUp(container));

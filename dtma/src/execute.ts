@@ -1,53 +1,59 @@
-import type { Pack } from "tar-stream";
-import { AppError, toAppError } from "../../shared/errors.ts";
+import { AppError } from "../../shared/errors.ts";
 import type { ServerId } from "../../shared/model/ids.ts";
-import type { OperationStep } from "../../shared/model/operation.ts";
+import type { OperationKind, OperationStep, ToolChanges } from "../../shared/model/operation.ts";
 import type { ServerSpec } from "../../shared/model/spec.ts";
-import type { Tool } from "../../shared/model/tool.ts";
 import type { AccessList } from "./access.ts";
+import { type Answer, createAnswering } from "./answer.ts";
 import { checkSpec } from "./check-spec.ts";
-import type { DataFolder } from "./data-folder.ts";
+import type { Claim, Collector } from "./collector.ts";
 import type { ContainerView, Docker } from "./docker/docker.ts";
+import type { Drains } from "./drains.ts";
 import type { BuildTarget, Images, PulledImage } from "./images/images.ts";
-import { serverUser } from "./images/runtime.ts";
 import { secretVariablesVariable } from "./images/secret-preload.ts";
-import { sendTar } from "./images/tar.ts";
 import {
   containerName,
-  kindLabels,
+  drainName,
+  type PreviousRelease,
   readServerLabels,
   type Scope,
   type ServerLabels,
-  scopeFilter,
   serverIdLabel,
   serverLabels,
-  serverNameLabel,
-  volumeLabels,
-  volumeName,
 } from "./labels.ts";
 import type { Log } from "./log.ts";
 import type { Network } from "./network.ts";
 import type { PackageSource, PlanStep } from "./plan.ts";
-import type { Secrets, WrittenSecrets } from "./secrets.ts";
+import type { Releases } from "./releases.ts";
+import type { GivenSecrets, Secrets, WrittenSecrets } from "./secrets.ts";
 import type { Handshake, Servers } from "./servers.ts";
+import type { Volumes } from "./volumes.ts";
 
 /*
 INVARIANTS
 - Each step can be ended by its signal; `undo` can follow any step of a deploy and leaves what was there before.
-- New volumes are written down before they are made and struck out when the deploy has succeeded, so that the next start
-  removes those of a deploy that was killed and never one with a person's data.
+- The new container gets the server's name in one rename. Before it the deploy can be undone, after it the deploy has
+  succeeded, and what is still to do is put in order by the next start when it fails.
 */
 
 const stopGraceSeconds = 10;
-const lastLines = 40;
-const pendingVolumesFile = "pending-volumes.json";
 const secretsPath = "/run/secrets";
+
+/** A container to be made in place of the one before: a deploy, a rollback, or other secrets. */
+export type ReleaseRequest = {
+  kind: OperationKind;
+  serverId: ServerId;
+  spec: ServerSpec;
+  secrets: Omit<GivenSecrets, "previousFolder">;
+  number: number;
+  /** What a rollback from it goes back to. */
+  previous: PreviousRelease | undefined;
+};
 
 /** What a run of steps knows and finds out. */
 export type Run = {
   name: string;
-  /** Only of a deploy. */
-  request: { serverId: ServerId; spec: ServerSpec; secretValues: Record<string, string> } | undefined;
+  /** Of what makes a new container; undefined for the rest. */
+  request: ReleaseRequest | undefined;
   signal: AbortSignal;
   /** Of the step that runs now. */
   report(update: Pick<OperationStep, "doneBytes" | "totalBytes" | "detail">): void;
@@ -61,18 +67,22 @@ export type Run = {
     volumes: string[];
     hasStoppedOld: boolean;
     isFinished: boolean;
-    answer?: { protocolVersion: string; tools: Tool[] };
+    answer?: Answer;
+    toolChanges?: ToolChanges;
+    claim?: Claim;
   };
 };
 
 export interface Executor {
   /** What can be known to fail before anything is done: SECRET_MISSING, INVALID_INPUT, PERMISSION_REFUSED. */
-  check(request: NonNullable<Run["request"]>, before: ContainerView | undefined): Promise<void>;
+  check(request: Pick<ReleaseRequest, "spec" | "secrets">, before: ContainerView | undefined): Promise<void>;
+  /** SECRET_MISSING for a server that is to start and was not given what it requires. */
+  checkStart(container: ContainerView): Promise<void>;
   run(step: PlanStep, run: Run): Promise<void>;
-  /** Takes a deploy back that did not succeed. */
-  undo(run: Run): Promise<void>;
-  /** What a killed DTMA or a lost Docker left half done, for servers without a running operation. */
-  recover(containers: ContainerView[], isFirst: boolean, isBusy: (name: string) => boolean): Promise<void>;
+  /** Takes a deploy back that did not succeed, and notes why. */
+  undo(run: Run, failure: AppError): Promise<void>;
+  /** Removes all that there is of a server. */
+  removeServer(name: string, containers: ContainerView[]): Promise<void>;
 }
 
 type ExecutorDeps = {
@@ -81,8 +91,11 @@ type ExecutorDeps = {
   images: Images;
   secrets: Secrets;
   network: Network;
+  volumes: Volumes;
+  collector: Collector;
+  releases: Releases;
+  drains: Drains;
   access: AccessList;
-  data: DataFolder;
   servers(): Servers;
   handshake: Handshake;
   answerMs: number;
@@ -91,12 +104,8 @@ type ExecutorDeps = {
 };
 
 export function createExecutor(deps: ExecutorDeps): Executor {
-  const { docker, scope, images, secrets, network, data, log } = deps;
-  const pendingVolumes = new Set<string>();
-  /** Deploys under way: the images they found or make are not unused. */
-  const deploys = new Set<Run>();
-
-  const savePending = () => data.write(pendingVolumesFile, JSON.stringify([...pendingVolumes]));
+  const { docker, scope, images, secrets, network, volumes, collector, releases, log } = deps;
+  const answer = createAnswering(deps);
 
   function mustRequest({ request }: Run) {
     if (request === undefined) throw new AppError("INTERNAL");
@@ -130,28 +139,30 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     run.report({ detail: run.made.image?.reference ?? "" });
   }
 
-  async function createVolumes(run: Run, spec: ServerSpec, id: ServerId): Promise<{ volume: string; path: string }[]> {
-    const wanted = spec.permissions.volumes.map(({ name, path }) => ({ volume: volumeName(scope, id, name), path }));
-    if (wanted.length === 0) return [];
-    const existing = new Set(
-      (await docker.listVolumes({ ...scopeFilter(scope), [serverIdLabel]: id })).map(({ name }) => name),
-    );
-    run.made.volumes = wanted.map(({ volume }) => volume).filter((volume) => !existing.has(volume));
-    for (const volume of run.made.volumes) pendingVolumes.add(volume);
-    await savePending();
-    for (const volume of run.made.volumes) await docker.createVolume(volume, volumeLabels(scope, spec, id));
-    return wanted;
+  async function restoreImage({ image: known, imageId, spec }: PreviousRelease, run: Run): Promise<void> {
+    const found = await images.find(imageId, known);
+    const progress = (doneBytes: number, totalBytes: number) => run.report({ doneBytes, totalBytes });
+    if (found !== undefined) run.made.image = found;
+    else if (spec.source.type === "oci") {
+      run.made.image = await images.fetchImage(exactReference(known.reference, known.digest), progress, run.signal);
+    } else {
+      await fetchPackage({ ...spec.source, version: known.package?.version ?? spec.source.version }, run);
+      await buildImage(run);
+    }
+    run.report({ detail: run.made.image?.reference ?? "" });
   }
 
   async function createContainer(run: Run): Promise<void> {
-    const { spec, serverId, secretValues } = mustRequest(run);
+    const { spec, serverId, secrets: given, number, previous } = mustRequest(run);
     const image = run.made.image;
     if (image === undefined) throw new AppError("INTERNAL");
-    const written = await secrets.write(spec, secretValues, run.before?.bindSources[secretsPath]);
+    const written = await secrets.write(spec, { ...given, previousFolder: run.before?.bindSources[secretsPath] });
     if (written !== undefined) run.made.secrets = written;
-    const volumes = await createVolumes(run, spec, serverId);
+    const mounts = await volumes.create(spec, serverId, (names) => {
+      run.made.volumes = names;
+    });
     const isNpm = spec.source.type === "npm";
-    if (isNpm && run.made.volumes.length > 0) await giveToServer(image.id, run.made.volumes, run.signal);
+    if (isNpm && run.made.volumes.length > 0) await volumes.giveToServer(image.id, run.made.volumes, run.signal);
     const isOpen = spec.permissions.network === "open";
     const engine = deps.servers().mustHaveEngine();
     const variables = Object.entries(isNpm ? (written?.files ?? {}) : (written?.variables ?? {}));
@@ -161,7 +172,13 @@ export function createExecutor(deps: ExecutorDeps): Executor {
         ? [`${secretVariablesVariable}=${variables.map(([variable, name]) => `${variable}:${name}`).join(",")}`]
         : variables.map(([variable, value]) => `${variable}=${value}`)),
     ];
-    const labels: ServerLabels = { serverId, spec, image: { reference: image.reference, digest: image.digest } };
+    const labels: ServerLabels = {
+      serverId,
+      spec,
+      image: { reference: image.reference, digest: image.digest },
+      release: number,
+      ...(previous === undefined ? {} : { previous }),
+    };
     const name = containerName(scope, run.name, "new");
     const id = await docker.createContainer(
       name,
@@ -177,7 +194,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
         cpus: spec.permissions.cpus,
         pids: spec.permissions.pids,
         readOnlyRoot: spec.permissions.readOnlyRoot,
-        volumes,
+        volumes: mounts,
         secretsFolder: written?.folder,
       },
       run.signal,
@@ -185,107 +202,59 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     run.made.containerId = id;
   }
 
-  /** A new volume belongs to root unless its path is in the image; the package's user must be able to write to it. */
-  async function giveToServer(image: string, volumes: string[], signal: AbortSignal): Promise<void> {
-    const mounts = volumes.map((volume, index) => ({ volume, path: `/dtma-volumes/${index}` }));
-    const container = await docker.createBuildContainer(image, kindLabels(scope, "build"), signal, mounts);
-    try {
-      const fill = async (tar: Pack) => {
-        for (const { path } of mounts) {
-          tar.entry({ name: path.slice(1), type: "directory", mode: 0o755, uid: serverUser.uid, gid: serverUser.gid });
-        }
-        tar.finalize();
-      };
-      await sendTar(fill, (tar) => docker.putArchive(container, "/", tar, signal));
-    } finally {
-      await docker.removeContainer(container);
-    }
-  }
-
-  /** SERVER_EXITED as soon as the container ends, SERVER_SILENT when nothing answers; both with the last lines. */
-  async function handshake(run: Run): Promise<void> {
+  async function takeOver(run: Run, desired: "running" | "stopped"): Promise<void> {
     const id = target(run);
-    const view = await docker.getContainer(id);
-    const labels = view === undefined ? undefined : readServerLabels(view.labels);
-    if (view === undefined || labels === undefined) throw new AppError("NOT_FOUND");
-    const ended = new AbortController();
-    const signal = AbortSignal.any([run.signal, ended.signal]);
-    const died = docker.waitContainer(id, signal).then((exitCode) => {
-      throw new AppError("SERVER_EXITED", {
-        message: `The server ended right after it was started, with exit code ${exitCode}.`,
-      });
-    });
-    const answered = (async () => {
-      if (view.state !== "running") return await died;
-      const endpoint = deps.servers().endpoint(view, labels);
-      return await deps.handshake(endpoint, { deadlineMs: deps.answerMs, signal });
-    })();
-    try {
-      run.made.answer = await Promise.race([answered, died]);
-    } catch (error) {
-      ended.abort(new AppError("CANCELLED"));
-      await answered.catch(() => {});
-      run.signal.throwIfAborted();
-      throw await explain(toAppError(error), id);
-    } finally {
-      ended.abort(new AppError("CANCELLED"));
-      died.catch(() => {});
-    }
-    run.report({ detail: `MCP ${run.made.answer.protocolVersion}` });
-  }
-
-  async function explain(failure: AppError, containerId: string): Promise<AppError> {
-    const view = await docker.getContainer(containerId).catch(() => undefined);
-    const hasEnded = view !== undefined && view.state !== "running";
-    const printed = failure.output ?? (await containerOutput(containerId));
-    const output = await secrets.scrub(view?.bindSources[secretsPath], printed);
-    const code = hasEnded || failure.code === "SERVER_NOT_RUNNING" ? "SERVER_EXITED" : failure.code;
-    return new AppError(code, {
-      ...(code === failure.code ? { message: failure.message } : {}),
-      ...(output === "" ? {} : { output }),
-      cause: failure,
-    });
-  }
-
-  async function containerOutput(id: string): Promise<string> {
-    const lines: string[] = [];
-    try {
-      const options = { tail: lastLines, sinceMs: 0, follow: false, signal: AbortSignal.timeout(5_000) };
-      for await (const { text } of docker.logs(id, options)) lines.push(text);
-    } catch (error) {
-      log.error("server.logs-not-read", error);
-    }
-    return lines.join("\n").slice(-8_000);
-  }
-
-  async function takeOver(run: Run): Promise<void> {
-    const id = target(run);
-    await docker.setRestartPolicy(id, "unless-stopped");
-    if (run.before !== undefined) {
-      await deps.closeSessions(run.name);
-      await docker.renameContainer(run.before.id, containerName(scope, run.name, "old"));
-    }
+    const { before } = run;
+    if (desired === "running") await docker.setRestartPolicy(id, "unless-stopped");
+    if (before !== undefined) await docker.renameContainer(before.id, containerName(scope, run.name, "old"));
     await docker.renameContainer(id, containerName(scope, run.name));
     run.made.isFinished = true;
-    deploys.delete(run);
-    await strikeOut(run);
-    if (run.before !== undefined) await removeContainer(run.before);
-    await deps.servers().refresh(run.name);
-    noteHealth(run);
-    await removeUnusedImages();
+    try {
+      await settle(run);
+    } catch (error) {
+      log.error("deploy.not-settled", error, { server: run.name });
+    }
   }
 
-  async function strikeOut(run: Run): Promise<void> {
-    if (run.made.volumes.length === 0) return;
-    for (const volume of run.made.volumes) pendingVolumes.delete(volume);
-    await savePending();
+  /** What follows once the server has its new container. */
+  async function settle(run: Run): Promise<void> {
+    const { before, made } = run;
+    const { kind, number, spec } = mustRequest(run);
+    await volumes.keep(made.volumes);
+    if (before !== undefined && made.hasStoppedOld) await removeContainer(before);
+    else if (before !== undefined) {
+      await docker.setRestartPolicy(before.id, "no");
+      await docker.renameContainer(before.id, drainName(scope, run.name, before.id));
+      deps.drains.begin(run.name, before);
+    }
+    const { image, answer: answered, toolChanges } = made;
+    await releases.succeeded(
+      run.name,
+      {
+        number,
+        at: Date.now(),
+        kind,
+        spec,
+        image: image === undefined ? null : toImageRun(image),
+        ...(toolChanges === undefined ? {} : { toolChanges }),
+      },
+      answered?.tools,
+    );
+    await deps.servers().refresh(run.name);
+    noteHealth(run);
+    letGo(run);
+    await collector.collect();
+  }
+
+  function letGo({ made }: Run): void {
+    if (made.claim !== undefined) collector.release(made.claim);
   }
 
   function noteHealth(run: Run): void {
-    const { answer } = run.made;
-    if (answer === undefined) return;
-    const health = { state: "ready" as const, checkedAt: Date.now(), protocolVersion: answer.protocolVersion };
-    deps.servers().noteHealth(run.name, target(run), health, answer.tools);
+    const { answer: answered } = run.made;
+    if (answered === undefined) return;
+    const health = { state: "ready" as const, checkedAt: Date.now(), protocolVersion: answered.protocolVersion };
+    deps.servers().noteHealth(run.name, target(run), health, answered.tools);
   }
 
   async function removeContainer(container: ContainerView): Promise<void> {
@@ -294,49 +263,36 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     if (folder !== undefined) await secrets.remove(folder);
   }
 
-  async function removeUnusedImages(): Promise<void> {
-    if ([...deploys].some(({ made }) => made.target !== undefined && made.image === undefined)) return;
-    const ids = await docker.listContainers(scopeFilter(scope));
-    const views = await Promise.all(ids.map((id) => docker.getContainer(id)));
-    const used = views.flatMap((view) => (view === undefined ? [] : [view.imageId]));
-    const awaited = [...deploys].flatMap(({ made }) => (made.image === undefined ? [] : [made.image.id]));
-    await images.removeUnused(new Set([...used, ...awaited]));
-  }
-
-  async function removeServer(run: Run): Promise<void> {
-    if (run.before !== undefined) await removeContainer(run.before);
-    for (const { name } of await docker.listVolumes({ ...scopeFilter(scope), [serverNameLabel]: run.name })) {
-      await docker.removeVolume(name);
-    }
-    await deps.access.removeServer(run.name);
-    await deps.servers().refresh(run.name);
-    await removeUnusedImages();
-    await network.removeIfUnused();
-  }
-
-  async function recoverServer(name: string, containers: ContainerView[]): Promise<void> {
-    const byName = new Map(containers.map((container) => [container.name, container]));
-    const current = byName.get(containerName(scope, name));
-    const fresh = byName.get(containerName(scope, name, "new"));
-    const old = byName.get(containerName(scope, name, "old"));
-    if (old !== undefined && current === undefined) await docker.renameContainer(old.id, containerName(scope, name));
-    else if (old !== undefined) await removeContainer(old);
-    if (fresh !== undefined) await removeContainer(fresh);
-    const kept = current ?? old;
-    const isInterrupted = fresh !== undefined || old !== undefined;
-    if (isInterrupted) log.info("server.recovered", { server: name });
-    if (isInterrupted && kept?.restartPolicy === "unless-stopped" && kept.state !== "running")
-      await docker.startContainer(kept.id);
+  async function removeServer(name: string, containers: ContainerView[]): Promise<void> {
+    for (const container of containers) await removeContainer(container);
+    await deps.drains.end(name);
+    await volumes.removeOfServer(name);
+    await deps.access.removeServer(name);
+    await releases.forget(name);
+    await deps.servers().refresh(name);
+    await collector.collect();
   }
 
   return {
-    async check({ spec, secretValues }, before) {
+    async check({ spec, secrets: given }, before) {
       checkSpec(spec);
-      await secrets.check(spec, secretValues, before?.bindSources[secretsPath]);
+      await secrets.check(spec, { ...given, previousFolder: before?.bindSources[secretsPath] });
+    },
+
+    async checkStart(container) {
+      const spec = readServerLabels(container.labels)?.spec;
+      if (spec === undefined) return;
+      const previousFolder = container.bindSources[secretsPath];
+      await secrets.check(spec, { values: {}, removed: [], previousFolder, mayLack: false });
     },
 
     async run(step, run) {
-      if (run.request !== undefined) deploys.add(run);
+      if (run.request !== undefined && run.made.claim === undefined) {
+        const isPackage = run.request.spec.source.type !== "oci";
+        const { made } = run;
+        made.claim = { isFetching: () => isPackage && made.image === undefined, imageId: () => made.image?.id };
+        await collector.hold(made.claim);
+      }
       switch (step.do) {
         case "fetch-image": {
           run.made.image = await images.fetchImage(
@@ -350,6 +306,8 @@ export function createExecutor(deps: ExecutorDeps): Executor {
           return await fetchPackage(step.source, run);
         case "build-image":
           return await buildImage(run);
+        case "restore-image":
+          return await restoreImage(step.release, run);
         case "create-container":
           return await createContainer(run);
         case "set-desired":
@@ -364,71 +322,65 @@ export function createExecutor(deps: ExecutorDeps): Executor {
         case "start-container":
           return await docker.startContainer(target(run), run.signal);
         case "handshake":
-          return await handshake(run);
+          run.made.answer = await answer(target(run), run.signal);
+          return run.report({ detail: `MCP ${run.made.answer.protocolVersion}` });
         case "list-tools":
-          run.report({ detail: String(run.made.answer?.tools.length ?? 0) });
-          if (run.request !== undefined) return;
-          await deps.servers().refresh(run.name);
-          return noteHealth(run);
+          return await noteTools(run);
         case "take-over":
-          return await takeOver(run);
+          return await takeOver(run, step.desired);
         case "remove-server":
-          return await removeServer(run);
+          return await removeServer(run.name, run.before === undefined ? [] : [run.before]);
       }
     },
 
-    async undo(run) {
-      deploys.delete(run);
-      if (run.request === undefined || run.made.isFinished) return;
-      if (run.made.containerId !== undefined) await docker.removeContainer(run.made.containerId);
+    async undo(run, failure) {
+      const { request, before, made } = run;
+      letGo(run);
+      if (request === undefined || made.isFinished) return;
+      if (made.containerId !== undefined) await docker.removeContainer(made.containerId);
       else await removeByName(containerName(scope, run.name, "new"));
-      if (run.made.secrets !== undefined) await secrets.remove(run.made.secrets.folder);
-      for (const volume of run.made.volumes) await docker.removeVolume(volume);
-      await strikeOut(run);
-      const { before } = run;
+      if (made.secrets !== undefined) await secrets.remove(made.secrets.folder);
+      await volumes.remove(made.volumes);
       if (before !== undefined) {
         const now = await docker.getContainer(before.id);
         if (now !== undefined && now.name !== containerName(scope, run.name)) {
           await docker.renameContainer(before.id, containerName(scope, run.name));
         }
-        if (run.made.hasStoppedOld && before.restartPolicy === "unless-stopped") await docker.startContainer(before.id);
+        if (made.hasStoppedOld && before.restartPolicy === "unless-stopped") await docker.startContainer(before.id);
+        const { kind, number, spec } = request;
+        const image = made.image === undefined ? null : toImageRun(made.image);
+        await releases.failed(run.name, { number, at: Date.now(), kind, spec, image, error: failure.toShape() });
       }
-      await removeUnusedImages();
-      await network.removeIfUnused();
+      await collector.collect();
     },
 
-    async recover(containers, isFirst, isBusy) {
-      const names = new Set(
-        containers.map(({ labels }) => labels[serverNameLabel] ?? "").filter((name) => name !== "" && !isBusy(name)),
-      );
-      for (const name of names) {
-        const own = containers.filter(({ labels }) => labels[serverNameLabel] === name);
-        await recoverServer(name, own).catch((error: unknown) => log.error("server.not-recovered", error, { server: name }));
-      }
-      await network.restoreRule();
-      if (!isFirst) return;
-      await images.removeInterrupted();
-      const left = (await Promise.all(containers.map(({ id }) => docker.getContainer(id)))).filter(
-        (view) => view !== undefined,
-      );
-      const leftVolumes = JSON.parse((await data.read(pendingVolumesFile)) ?? "[]") as string[];
-      for (const volume of leftVolumes) await docker.removeVolume(volume);
-      await data.write(pendingVolumesFile, "[]");
-      await secrets.removeUnused(new Set(left.flatMap(({ bindSources }) => bindSources[secretsPath] ?? [])));
-      await removeUnusedImages();
-      await network.removeIfUnused();
-      for (const container of left) {
-        if (container.state === "running") {
-          await docker.endProcesses(container).catch((error: unknown) => log.error("process.not-ended", error));
-        } else if (container.restartPolicy === "unless-stopped" && container.state !== "restarting") {
-          await docker.startContainer(container.id).catch((error: unknown) => log.error("server.not-started", error));
-        }
-      }
-    },
+    removeServer,
   };
+
+  async function noteTools(run: Run): Promise<void> {
+    const tools = run.made.answer?.tools ?? [];
+    run.report({ detail: String(tools.length) });
+    if (run.request === undefined) {
+      await deps.servers().refresh(run.name);
+      return noteHealth(run);
+    }
+    if (run.before === undefined) return;
+    const changes = releases.compare(run.name, tools, deps.servers().get(run.name)?.tools);
+    if (changes !== undefined) run.made.toolChanges = changes;
+  }
 
   async function removeByName(name: string): Promise<void> {
     const container = await docker.getContainer(name);
     if (container !== undefined && container.labels[serverIdLabel] !== undefined) await docker.removeContainer(container.id);
   }
+}
+
+function toImageRun({ reference, digest }: PulledImage): ServerLabels["image"] {
+  return { reference, digest };
+}
+
+/** A tag may have moved since; the digest names what ran. */
+function exactReference(reference: string, digest: string): string {
+  if (!/^sha256:[a-f0-9]{64}$/.test(digest)) return reference;
+  return `${reference.replace(/@.*$/, "").replace(/:[^:/]*$/, "")}@${digest}`;
 }

@@ -1,3 +1,5 @@
+import { z } from "zod";
+import { type ImageRun, imageRun } from "../../shared/dtma-protocol.ts";
 import { type ServerId, serverId } from "../../shared/model/ids.ts";
 import { type ServerSpec, serverName, serverSpec } from "../../shared/model/spec.ts";
 import type { Labels } from "./docker/docker.ts";
@@ -7,7 +9,8 @@ INVARIANTS
 - What is needed to manage a server is on its container: labels, name and restart policy. A DTMA with an empty data
   folder manages what the one before it did.
 - A DTMA sees only what carries its scope, and everything it makes carries it.
-- A container counts as a server's own only under its final name; `--new` and `--old` mark an update that is under way.
+- A container counts as a server's own only under its final name; `_new` and `_old` mark an update that is under way,
+  `_drain-…` what has been replaced and still has sessions. No server's name has an underscore.
 - No label ever holds a secret's value.
 */
 
@@ -20,6 +23,8 @@ const managedLabel = `${prefix}managed`;
 const specLabel = `${prefix}spec`;
 const imageLabel = `${prefix}image`;
 const digestLabel = `${prefix}digest`;
+const releaseLabel = `${prefix}release`;
+const previousLabel = `${prefix}previous`;
 
 export type Scope = {
   name: string;
@@ -28,7 +33,23 @@ export type Scope = {
 };
 
 /** What the labels of a server's container say. */
-export type ServerLabels = { serverId: ServerId; spec: ServerSpec; image: { reference: string; digest: string } };
+export type ServerLabels = {
+  serverId: ServerId;
+  spec: ServerSpec;
+  image: ImageRun;
+  /** Absent on a container of an older DTMA. */
+  release?: number;
+  /** What a rollback goes back to. */
+  previous?: PreviousRelease;
+};
+
+const previousRelease = z.object({
+  spec: serverSpec,
+  image: imageRun,
+  /** The image's id on this machine, from which the same container can be made without asking anybody. */
+  imageId: z.string(),
+});
+export type PreviousRelease = z.infer<typeof previousRelease>;
 
 /** Labels that are on everything a DTMA of this scope makes; `extra` cannot replace ours. */
 export function createScope(name: string, extra: Labels): Scope {
@@ -60,6 +81,8 @@ export function serverLabels(scope: Scope, server: ServerLabels): Labels {
     [specLabel]: JSON.stringify(server.spec),
     [imageLabel]: server.image.reference,
     [digestLabel]: server.image.digest,
+    ...(server.release === undefined ? {} : { [releaseLabel]: String(server.release) }),
+    ...(server.previous === undefined ? {} : { [previousLabel]: JSON.stringify(server.previous) }),
   };
 }
 
@@ -68,25 +91,34 @@ export function readServerLabels(labels: Labels): ServerLabels | undefined {
   const id = serverId.safeParse(labels[serverIdLabel]);
   const spec = serverSpec.safeParse(parseJson(labels[specLabel]));
   if (!id.success || !spec.success) return undefined;
+  const release = Number(labels[releaseLabel]);
+  const previous = previousRelease.safeParse(parseJson(labels[previousLabel]));
   return {
     serverId: id.data,
     spec: spec.data,
     image: { reference: labels[imageLabel] ?? "", digest: labels[digestLabel] ?? "" },
+    ...(Number.isSafeInteger(release) && release > 0 ? { release } : {}),
+    ...(previous.success ? { previous: previous.data } : {}),
   };
 }
 
-export type ContainerRole = "current" | "new" | "old";
+export type ContainerRole = "current" | "new" | "old" | "drain";
 
 /** Name of a server's container. Containers of other scopes than `default` carry the scope, because names are host-wide. */
-export function containerName(scope: Scope, server: string, role: ContainerRole = "current"): string {
+export function containerName(scope: Scope, server: string, role: "current" | "new" | "old" = "current"): string {
   const base = scope.name === "default" ? server : `${scope.name}.${server}`;
-  return role === "current" ? base : `${base}--${role}`;
+  return role === "current" ? base : `${base}_${role}`;
+}
+
+/** Several containers of a server can drain at once. */
+export function drainName(scope: Scope, server: string, containerId: string): string {
+  return `${containerName(scope, server)}_drain-${containerId.slice(0, 12)}`;
 }
 
 /** What a container with these labels and this name is to its server. */
 export function containerRole(name: string): ContainerRole {
-  if (name.endsWith("--new")) return "new";
-  return name.endsWith("--old") ? "old" : "current";
+  const [, role] = /_(new|old|drain)(?:-[0-9a-f]+)?$/.exec(name) ?? [];
+  return (role ?? "current") as ContainerRole;
 }
 
 export function volumeName(scope: Scope, id: ServerId, volume: string): string {

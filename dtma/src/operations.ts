@@ -2,20 +2,27 @@ import { randomUUID } from "node:crypto";
 import type { DeployRequest } from "../../shared/dtma-protocol.ts";
 import { AppError, toAppError } from "../../shared/errors.ts";
 import { type OperationId, operationId } from "../../shared/model/ids.ts";
-import type { Operation, OperationKind, OperationStep } from "../../shared/model/operation.ts";
-import type { Executor, Run } from "./execute.ts";
+import type { Operation, OperationStep } from "../../shared/model/operation.ts";
+import type { Executor, ReleaseRequest, Run } from "./execute.ts";
+import type { Journal, JournalEntry } from "./journal.ts";
+import type { PreviousRelease } from "./labels.ts";
 import type { Log } from "./log.ts";
-import { type Observed, type PlanStep, plan, visibleStep, type Wanted } from "./plan.ts";
-import type { Servers } from "./servers.ts";
+import { type Observed, type PlanStep, plan, type SimpleKind, visibleStep, type Wanted } from "./plan.ts";
+import type { Releases } from "./releases.ts";
+import type { Server, Servers } from "./servers.ts";
+import { createSlots } from "./slots.ts";
 
 /*
 INVARIANTS
-- One operation at a time on a server; operations on different servers run side by side.
-- Every operation ends: it has a deadline, can be cancelled, and its end is told.
+- One operation at a time on a server; operations on different servers run side by side, as many as the machine carries,
+  and the rest waits for its turn.
+- Every operation ends: it has a deadline, can be cancelled, and its end is told. It is in the journal from before its
+  first step until after its last.
 - A deploy that does not succeed is taken back before its end is told.
 */
 
 const shortDeadlineMs = 180_000;
+const rollbackDeadlineMs = 600_000;
 const undoDeadlineMs = 60_000;
 const keptOperations = 100;
 const progressEveryMs = 200;
@@ -23,13 +30,19 @@ const progressEveryMs = 200;
 export interface Operations {
   /** CONFLICT while another operation works on the server; ALREADY_EXISTS, INVALID_INPUT, SECRET_MISSING, DOCKER_UNAVAILABLE. */
   deploy(name: string, request: DeployRequest): Promise<OperationId>;
-  /** CONFLICT, NOT_FOUND, DOCKER_UNAVAILABLE. */
-  begin(kind: Exclude<OperationKind, "deploy" | "rollback" | "rotate">, name: string): Promise<OperationId>;
+  /** CONFLICT, NOT_FOUND, DOCKER_UNAVAILABLE; SECRET_MISSING for what is to start without a secret it requires. */
+  begin(kind: SimpleKind, name: string): Promise<OperationId>;
+  /** Back to the release before, with the secrets of now. CONFLICT, NOT_FOUND, SECRET_MISSING, DOCKER_UNAVAILABLE. */
+  rollback(name: string): Promise<OperationId>;
+  /** Gives a server other secrets, by a container beside the one that runs. CONFLICT, NOT_FOUND, SECRET_MISSING. */
+  rotate(name: string, secrets: { values?: Record<string, string>; removed?: string[] }): Promise<OperationId>;
   get(id: string): Operation | undefined;
   all(): Operation[];
   /** NOT_FOUND for one that does not exist; nothing happens to one that has ended. */
   cancel(id: string): void;
   isBusy(name: string): boolean;
+  /** Tells how an operation ended that an earlier DTMA had under way. */
+  adopt(entry: JournalEntry, isDone: boolean): void;
   /** Cancels what runs and waits until it is undone. */
   close(): Promise<void>;
 }
@@ -37,6 +50,10 @@ export interface Operations {
 type OperationsDeps = {
   servers: Servers;
   executor: Executor;
+  releases: Releases;
+  journal: Journal;
+  /** How many servers are brought up at the same time. */
+  atOnce: number;
   /** Whether something of a server is left though its container is gone. */
   hasRemains(name: string): Promise<boolean>;
   onChange(operation: Operation): void;
@@ -45,7 +62,9 @@ type OperationsDeps = {
 
 type Running = { operation: Operation; controller: AbortController; ended: Promise<void> };
 
-export function createOperations({ servers, executor, hasRemains, onChange, log }: OperationsDeps): Operations {
+export function createOperations(deps: OperationsDeps): Operations {
+  const { servers, executor, releases, journal, hasRemains, onChange, log } = deps;
+  const slots = createSlots(deps.atOnce);
   const kept = new Map<string, Operation>();
   const running = new Map<string, Running>();
   let isClosing = false;
@@ -62,6 +81,11 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
     return { state: "present", spec: server.spec, desired: server.desired, isUp: servers.isUp(server.container) };
   }
 
+  function remember(operation: Operation): void {
+    kept.set(operation.id, operation);
+    for (const [id, { state }] of kept) if (kept.size > keptOperations && state !== "running") kept.delete(id);
+  }
+
   function launch(name: string, wanted: Wanted, request: Run["request"], deadlineMs: number): OperationId {
     const steps = plan(wanted, observed(name));
     const ids = [...new Set(steps.map(visibleStep).filter((id) => id !== undefined))];
@@ -75,8 +99,7 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
     };
     const controller = new AbortController();
     const deadline = setTimeout(() => controller.abort(new AppError("DEADLINE_EXCEEDED")), deadlineMs);
-    kept.set(operation.id, operation);
-    for (const [id, { state }] of kept) if (kept.size > keptOperations && state !== "running") kept.delete(id);
+    remember(operation);
     servers.setBusy(name, true);
     onChange(operation);
     log.info("operation.started", { operationId: operation.id, kind: operation.kind, server: name });
@@ -104,8 +127,9 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
     name: string,
     request: Run["request"],
     signal: AbortSignal,
-  ): Promise<Pick<Operation, "state" | "error">> {
+  ): Promise<Pick<Operation, "state" | "error" | "toolChanges">> {
     let current: OperationStep | undefined;
+    let leave = () => {};
     let lastProgressAt = 0;
     const run: Run = {
       name,
@@ -122,6 +146,8 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
       },
     };
     try {
+      await journal.begin({ ...operation, ...(request === undefined ? {} : { release: request.number }) });
+      if (steps.some((step) => step.do === "start-container")) leave = await slots.enter(signal);
       for (const step of steps) {
         const id = visibleStep(step);
         const next = id === undefined ? current : operation.steps.find((candidate) => candidate.id === id);
@@ -136,16 +162,20 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
       }
       if (current !== undefined) current.state = "done";
       await look(name);
-      return { state: "succeeded" };
+      const { toolChanges } = run.made;
+      return { state: "succeeded", ...(toolChanges === undefined ? {} : { toolChanges }) };
     } catch (error) {
       const reason: unknown = signal.aborted ? signal.reason : error;
       const failure = toAppError(reason);
       if (failure.code === "INTERNAL") log.error("operation.failed", error, { operationId: operation.id });
-      await undo(run, operation);
+      await undo(run, operation, failure);
       await look(name);
       if (current !== undefined) current.state = "failed";
       for (const step of operation.steps) if (step.state === "pending") step.state = "skipped";
       return { state: failure.code === "CANCELLED" ? "cancelled" : "failed", error: failure.toShape() };
+    } finally {
+      leave();
+      await journal.end(operation.id).catch((error: unknown) => log.error("journal.not-written", error));
     }
   }
 
@@ -153,17 +183,38 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
     await servers.refresh(name).catch((error: unknown) => log.error("server.refresh-failed", error, { server: name }));
   }
 
-  async function undo(run: Run, { id }: Operation): Promise<void> {
+  async function undo(run: Run, { id }: Operation, failure: AppError): Promise<void> {
     const timeout = Promise.withResolvers<never>();
     const handle = setTimeout(() => timeout.reject(new AppError("DEADLINE_EXCEEDED")), undoDeadlineMs);
     try {
-      await Promise.race([executor.undo(run), timeout.promise]);
+      await Promise.race([executor.undo(run, failure), timeout.promise]);
     } catch (error) {
       // Docker went away: its return, or the next start, puts it in order.
       log.error("operation.not-undone", error, { operationId: id });
     } finally {
       clearTimeout(handle);
     }
+  }
+
+  function mustHave(name: string): Server {
+    const server = servers.get(name);
+    if (server === undefined) throw new AppError("NOT_FOUND", { message: `This toolbox has no server named ${name}.` });
+    return server;
+  }
+
+  const asPrevious = ({ spec, image, container }: Server): PreviousRelease => ({ spec, image, imageId: container.imageId });
+
+  async function launchRelease(
+    server: Server | undefined,
+    wanted: Extract<Wanted, { kind: "deploy" | "rollback" | "rotate" }>,
+    request: Omit<ReleaseRequest, "number" | "kind">,
+    deadlineMs: number,
+  ): Promise<OperationId> {
+    const { name } = request.spec;
+    await executor.check(request, server?.container);
+    mustBeFree(name);
+    const number = releases.nextNumber(name, server?.release);
+    return launch(name, wanted, { ...request, kind: wanted.kind, number }, deadlineMs);
   }
 
   return {
@@ -191,18 +242,47 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
         });
       }
       const { serverId, spec, secretValues, deadlineMs } = request;
-      await executor.check({ serverId, spec, secretValues }, there?.container);
-      mustBeFree(name);
-      return launch(name, { kind: "deploy", spec }, { serverId, spec, secretValues }, deadlineMs);
+      const secrets = { values: secretValues, removed: [], mayLack: false };
+      const previous = there === undefined ? undefined : asPrevious(there);
+      return await launchRelease(there, { kind: "deploy", spec }, { serverId, spec, secrets, previous }, deadlineMs);
     },
     async begin(kind, name) {
       servers.mustHaveEngine();
-      const hasSomething = servers.get(name) !== undefined || (kind === "delete" && (await hasRemains(name)));
+      const server = servers.get(name);
+      const hasSomething = server !== undefined || (kind === "delete" && (await hasRemains(name)));
       mustBeFree(name);
-      if (!hasSomething) {
-        throw new AppError("NOT_FOUND", { message: `This toolbox has no server named ${name}.` });
+      if (!hasSomething) mustHave(name);
+      if (server !== undefined && (kind === "start" || kind === "restart")) {
+        await executor.checkStart(server.container);
+        mustBeFree(name);
       }
       return launch(name, { kind }, undefined, shortDeadlineMs);
+    },
+    async rollback(name) {
+      servers.mustHaveEngine();
+      mustBeFree(name);
+      const server = mustHave(name);
+      const { previous: release, serverId } = server;
+      if (release === undefined) {
+        throw new AppError("NOT_FOUND", { message: `${name} has no release before this one on this toolbox.` });
+      }
+      const secrets = { values: {}, removed: [], mayLack: false };
+      const request = { serverId, spec: release.spec, secrets, previous: asPrevious(server) };
+      return await launchRelease(server, { kind: "rollback", release }, request, rollbackDeadlineMs);
+    },
+    async rotate(name, { values = {}, removed = [] }) {
+      servers.mustHaveEngine();
+      mustBeFree(name);
+      const server = mustHave(name);
+      const { spec, serverId, previous } = server;
+      const declared = new Set(spec.secrets.map((secret) => secret.name));
+      const unknown = [...Object.keys(values), ...removed].find((secret) => !declared.has(secret));
+      if (unknown !== undefined) {
+        throw new AppError("NOT_FOUND", { message: `${name} declares no secret named ${unknown}.`, field: unknown });
+      }
+      const mayLack = server.desired === "stopped" && !servers.isUp(server.container);
+      const request = { serverId, spec, secrets: { values, removed, mayLack }, previous };
+      return await launchRelease(server, { kind: "rotate", release: asPrevious(server) }, request, shortDeadlineMs);
     },
     get: (id) => kept.get(id),
     all: () => [...kept.values()],
@@ -212,6 +292,22 @@ export function createOperations({ servers, executor, hasRemains, onChange, log 
       found?.controller.abort(new AppError("CANCELLED"));
     },
     isBusy: (name) => running.has(name),
+    adopt({ id, kind, server, startedAt, steps }, isDone) {
+      const outcome: Pick<Operation, "state" | "error"> = isDone
+        ? { state: "succeeded" }
+        : {
+            state: "cancelled",
+            error: new AppError("CANCELLED", {
+              message: "The DTMA ended in the middle of it. The next one has taken it back.",
+            }).toShape(),
+          };
+      const ended = steps.map((step) =>
+        isDone ? { ...step, state: "done" as const } : { ...step, state: "skipped" as const },
+      );
+      const operation: Operation = { id, kind, server, startedAt, endedAt: Date.now(), steps: ended, ...outcome };
+      remember(operation);
+      onChange(operation);
+    },
     async close() {
       isClosing = true;
       const open = [...running.values()];

@@ -1,5 +1,6 @@
 import type { OperationKind, OperationStepId } from "../../shared/model/operation.ts";
 import type { ServerSource, ServerSpec } from "../../shared/model/spec.ts";
+import type { PreviousRelease } from "./labels.ts";
 
 /*
 INVARIANTS
@@ -8,6 +9,7 @@ INVARIANTS
   goes on to the same end.
 - A deploy ends with the handshake and the tools; a container in place of another takes its name only after that.
 - Two containers never run on the same volumes: the old one is stopped first, and started again if the new one fails.
+- A server that is stopped is given its new secrets without being started.
 */
 
 export type PackageSource = Exclude<ServerSource, { type: "oci" }>;
@@ -16,6 +18,8 @@ export type PlanStep =
   | { do: "fetch-image"; image: string }
   | { do: "fetch-package"; source: PackageSource }
   | { do: "build-image" }
+  /** The very image that ran before, from this machine or, when it is gone, from where it came. */
+  | { do: "restore-image"; release: PreviousRelease }
   | { do: "create-container" }
   | { do: "set-desired"; desired: "running" | "stopped" }
   | { do: "close-sessions" }
@@ -23,8 +27,8 @@ export type PlanStep =
   | { do: "start-container" }
   | { do: "handshake" }
   | { do: "list-tools" }
-  /** The new container becomes the server's: desired running, under the server's own name. */
-  | { do: "take-over"; replaces: boolean }
+  /** The new container becomes the server's, under the server's own name. */
+  | { do: "take-over"; replaces: boolean; desired: "running" | "stopped" }
   | { do: "remove-server" };
 
 export type Observed =
@@ -37,23 +41,49 @@ export type Observed =
       isUp: boolean;
     };
 
-export type Wanted = { kind: "deploy"; spec: ServerSpec } | { kind: Exclude<OperationKind, "deploy" | "rollback" | "rotate"> };
+export type Wanted =
+  | { kind: "deploy"; spec: ServerSpec }
+  /** With other secrets or an earlier release, from an image that is known. */
+  | { kind: "rollback" | "rotate"; release: PreviousRelease }
+  | { kind: SimpleKind };
 
-/** The steps of an operation. The caller has made sure that a server to start, stop, restart is present. */
+export type SimpleKind = Exclude<OperationKind, "deploy" | "rollback" | "rotate">;
+
+/** The steps of an operation. The caller has made sure that a server to start, stop, restart, roll back or rotate is present. */
 export function plan(wanted: Wanted, observed: Observed): PlanStep[] {
   const isUp = observed.state === "present" && observed.isUp;
   const stop: PlanStep[] = isUp ? [{ do: "close-sessions" }, { do: "stop-container" }] : [];
   const start: PlanStep[] = [{ do: "start-container" }, { do: "handshake" }, { do: "list-tools" }];
+
+  /** From an image that is there to the server in its new container. */
+  function replace({ permissions }: ServerSpec): PlanStep[] {
+    const replaces = observed.state === "present";
+    const sharesVolumes = replaces && permissions.volumes.length > 0 && observed.spec.permissions.volumes.length > 0;
+    return [
+      { do: "create-container" },
+      ...(sharesVolumes ? stop : []),
+      ...start,
+      { do: "take-over", replaces, desired: "running" },
+    ];
+  }
+
   switch (wanted.kind) {
     case "deploy": {
-      const { source, permissions } = wanted.spec;
+      const { source } = wanted.spec;
       const fetch: PlanStep[] =
         source.type === "oci"
           ? [{ do: "fetch-image", image: source.image }]
           : [{ do: "fetch-package", source }, { do: "build-image" }];
-      const replaces = observed.state === "present";
-      const sharesVolumes = replaces && permissions.volumes.length > 0 && observed.spec.permissions.volumes.length > 0;
-      return [...fetch, { do: "create-container" }, ...(sharesVolumes ? stop : []), ...start, { do: "take-over", replaces }];
+      return [...fetch, ...replace(wanted.spec)];
+    }
+    case "rollback":
+      return [{ do: "restore-image", release: wanted.release }, ...replace(wanted.release.spec)];
+    case "rotate": {
+      const restore: PlanStep = { do: "restore-image", release: wanted.release };
+      const isStopped = observed.state === "present" && observed.desired === "stopped" && !isUp;
+      return isStopped
+        ? [restore, { do: "create-container" }, { do: "take-over", replaces: true, desired: "stopped" }]
+        : [restore, ...replace(wanted.release.spec)];
     }
     case "start":
       return [{ do: "set-desired", desired: "running" }, ...(isUp ? start.slice(1) : start)];
@@ -70,6 +100,7 @@ const visibleAs: Record<PlanStep["do"], OperationStepId | undefined> = {
   "fetch-image": "fetch",
   "fetch-package": "fetch",
   "build-image": "build",
+  "restore-image": "fetch",
   "create-container": "create",
   "set-desired": undefined,
   "close-sessions": "stop",

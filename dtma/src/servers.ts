@@ -77,7 +77,7 @@ type ServersDeps = {
   emit(event: DtmaEvent): void;
   /** Called with every full list, before it is shown: puts in order what an earlier DTMA left. */
   onConnected(containers: ContainerView[], isFirst: boolean): Promise<void>;
-  /** The container of a server stopped or went. */
+  /** The container of a server stopped or went. One that was replaced may still have sessions and is no concern here. */
   onDown(name: string): void;
   /** The server does not exist any more. */
   onGone(name: string): void;
@@ -106,14 +106,16 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
   const isUp = ({ state }: ContainerView) => state === "running" || state === "restarting" || state === "paused";
 
   function endpoint(container: ContainerView, { spec }: ServerLabels): ServerEndpoint {
+    const { id } = container;
     if (spec.transport.type === "stdio") {
-      return { type: "stdio", open: () => docker.openProcess(container, container.command, deps.logWriter(spec.name)) };
+      const open = () => docker.openProcess(container, container.command, deps.logWriter(spec.name));
+      return { type: "stdio", open, container: id };
     }
     const { port, path } = spec.transport;
     const published = container.publishedPorts[port];
-    if (published !== undefined) return { type: "http", url: `http://127.0.0.1:${published}${path}` };
+    if (published !== undefined) return { type: "http", url: `http://127.0.0.1:${published}${path}`, container: id };
     if (container.address === undefined) throw new AppError("SERVER_NOT_RUNNING");
-    return { type: "http", url: `http://${container.address}:${port}${path}` };
+    return { type: "http", url: `http://${container.address}:${port}${path}`, container: id };
   }
 
   function observe({ server }: Entry): ServerObservation {
@@ -130,6 +132,8 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
         restartCount: container.restartCount,
       },
       image: server.image,
+      ...(server.release === undefined ? {} : { release: server.release }),
+      ...(server.previous === undefined ? {} : { previous: server.previous.image }),
       health: server.health,
       ...(server.tools === undefined ? {} : { tools: server.tools }),
       sessions: sessions.get(server.spec.name) ?? 0,
@@ -169,12 +173,12 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
     }
     const { name } = labels.spec;
     const before = entries.get(name);
+    const isSame = before !== undefined && before.server.container.id === container.id;
     const isUnbroken =
-      before !== undefined &&
-      before.server.container.id === container.id &&
+      isSame &&
       before.server.container.startedAt === container.startedAt &&
       (container.state === "running" || container.state === "paused");
-    const wasUp = before !== undefined && isUp(before.server.container);
+    const wasUp = isSame && isUp(before.server.container);
     if (!isUnbroken) endCheck(before);
     entries.set(name, {
       server: {
@@ -182,7 +186,7 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
         container,
         desired: container.restartPolicy === "unless-stopped" ? "running" : "stopped",
         health: isUnbroken ? before.server.health : { state: "unknown" },
-        tools: before?.server.tools,
+        tools: isSame ? before.server.tools : undefined,
       },
       check: before?.check,
       lastEmitted: before?.lastEmitted ?? "",

@@ -1,12 +1,14 @@
 import { Readable } from "node:stream";
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
-import { deployRequest, type LogLine } from "../../../shared/dtma-protocol.ts";
+import { deployRequest, type LogLine, type SecretState, secretValue } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
+import { environmentName } from "../../../shared/model/spec.ts";
 import type { Log } from "../log.ts";
 import type { Operations } from "../operations.ts";
+import type { Releases } from "../releases.ts";
 import type { LogOptions } from "../server-logs.ts";
-import type { Servers } from "../servers.ts";
+import type { Server, Servers } from "../servers.ts";
 import { nameOf, paramOf, parse, type Streams } from "./route.ts";
 
 const maxLogTail = 10_000;
@@ -14,6 +16,8 @@ const maxLogTail = 10_000;
 export type ServerDeps = {
   servers: Servers;
   operations: Operations;
+  releases: Releases;
+  secretsOf(server: Server): Promise<SecretState[]>;
   logs(name: string, options: LogOptions): AsyncIterable<LogLine>;
   log: Log;
 };
@@ -42,11 +46,32 @@ export function addServerRoutes(fastify: FastifyInstance, deps: ServerDeps, stre
     reply.status(202).send({ operationId: await operations.begin("delete", nameOf(request)) }),
   );
 
+  const mustHave = (name: string): Server => {
+    const server = servers.get(name);
+    if (server === undefined) throw new AppError("NOT_FOUND", { message: `This toolbox has no server named ${name}.` });
+    return server;
+  };
+  fastify.post("/v1/servers/:name/rollback", async (request, reply) =>
+    reply.status(202).send({ operationId: await operations.rollback(nameOf(request)) }),
+  );
+  fastify.get("/v1/servers/:name/releases", (request) => deps.releases.list(mustHave(nameOf(request)).spec.name));
+
+  fastify.get("/v1/servers/:name/secrets", (request) => deps.secretsOf(mustHave(nameOf(request))));
+  fastify.put("/v1/servers/:name/secrets/:secret", async (request, reply) => {
+    const secret = parse(environmentName, paramOf(request, "secret"), "secret");
+    const { value } = parse(secretValue, request.body);
+    const operationId = await operations.rotate(nameOf(request), { values: { [secret]: value } });
+    return reply.status(202).send({ operationId });
+  });
+  fastify.delete("/v1/servers/:name/secrets/:secret", async (request, reply) => {
+    const secret = parse(environmentName, paramOf(request, "secret"), "secret");
+    return reply.status(202).send({ operationId: await operations.rotate(nameOf(request), { removed: [secret] }) });
+  });
+
   fastify.get("/v1/servers/:name/logs", (request, reply) => {
     const name = nameOf(request);
     const { tail, since, follow } = parse(logQuery, request.query);
-    if (servers.get(name) === undefined)
-      throw new AppError("NOT_FOUND", { message: `This toolbox has no server named ${name}.` });
+    mustHave(name);
     servers.mustHaveEngine();
     const isFollowing = follow === "1" || follow === "true";
     reply.hijack();

@@ -18,7 +18,11 @@ export interface ServerProcess {
 }
 
 /** How the gateway and the handshake reach a running server. */
-export type ServerEndpoint =
+export type ServerEndpoint = (
   | { type: "stdio"; open(): Promise<ServerProcess> }
   /** Reachable from the DTMA's host only. */
-  | { type: "http"; url: string };
+  | { type: "http"; url: string }
+) & {
+  /** The container it leads into, where there is one. */
+  container?: string;
+};

@@ -23,9 +23,9 @@ export interface McpGateway {
   handle(request: IncomingMessage, response: ServerResponse, server: string, caller: McpCaller): Promise<void>;
   /** The allow-list of a connection changed, or it was revoked (`undefined`): applies to open sessions at once. */
   accessChanged(connectionId: string, entry: AccessEntry | undefined): Promise<void>;
-  /** Ends every session of a server, because its container stops or goes. */
-  closeServer(server: string): Promise<void>;
-  sessionCount(server: string): number;
+  /** Ends every session of a server, or those in one of its containers, because it stops or goes. */
+  closeServer(server: string, container?: string): Promise<void>;
+  sessionCount(server: string, container?: string): number;
   usage(): ConnectionUsage[];
   /** Without the counts of earlier starts, and with connections that have no access any more. */
   usageSinceStart(): ConnectionUsage[];

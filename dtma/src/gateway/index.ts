@@ -48,7 +48,10 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   );
   timer.unref();
 
-  const countOf = (server: string): number => [...sessions.values()].filter((session) => session.server === server).length;
+  const isIn = (session: Session, server: string, container: string | undefined): boolean =>
+    session.server === server && (container === undefined || session.container === container);
+  const countOf = (server: string, container?: string): number =>
+    [...sessions.values()].filter((session) => isIn(session, server, container)).length;
 
   function capReached(server: string, connectionId: string | undefined): string | undefined {
     let ofServer = 0;
@@ -98,6 +101,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     const late = setTimeout(() => void session.end(silent(limits.answerMs)), limits.answerMs);
     try {
       const endpoint = await deps.endpointOf(session.server);
+      session.container = endpoint.container;
       if (!session.isOpen) return;
       if (endpoint.type === "http") {
         dispatcher ??= new Agent(upstreamConnection);
@@ -245,10 +249,10 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       await ended;
     },
 
-    async closeServer(server) {
-      const stillEnding = [...ending].filter(([session]) => session.server === server).map(([, gone]) => gone);
+    async closeServer(server, container) {
+      const stillEnding = [...ending].filter(([session]) => isIn(session, server, container)).map(([, gone]) => gone);
       await endAll(
-        [...sessions.values()].filter((session) => session.server === server),
+        [...sessions.values()].filter((session) => isIn(session, server, container)),
         closing("The server is being stopped."),
       );
       await Promise.all(stillEnding);

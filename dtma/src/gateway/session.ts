@@ -70,6 +70,8 @@ export class Session implements UpstreamSink {
   readonly id: string;
   readonly server: string;
   readonly connectionId: string | undefined;
+  /** The container its process runs in; undefined until that is known. */
+  container: string | undefined;
   /** Undefined until `initialize` is answered. */
   protocolVersion: string | undefined;
   /** Settles when `initialize` is answered or the session has ended. */

@@ -4,6 +4,7 @@ import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm } from "node:fs/
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Pack } from "tar-stream";
+import type { ImageRun } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
 import type { Docker, EngineInfo, ImageView } from "../docker/docker.ts";
 import { kindFilter, kindLabels, type Scope } from "../labels.ts";
@@ -39,6 +40,8 @@ export type Progress = (doneBytes: number, totalBytes: number) => void;
 export interface Images {
   /** Pulls what is not there. IMAGE_NOT_FOUND, IMAGE_PULL_FAILED, DISK_FULL. */
   fetchImage(reference: string, onProgress: Progress, signal: AbortSignal): Promise<PulledImage>;
+  /** An image that was used before, by its id on this machine; undefined when it is not there any more. */
+  find(id: string, known: ImageRun): Promise<PulledImage | undefined>;
   /** What the registry means by name and version now. PACKAGE_NOT_FOUND. */
   resolve(name: string, version: string, signal: AbortSignal): Promise<ResolvedPackage>;
   /** Where the image of a package is or will be, and the image if an earlier deploy has left it. */
@@ -139,6 +142,11 @@ export function createImages({ docker, scope, log, workFolder, nodeRuntime, node
       if (image === undefined)
         throw new AppError("IMAGE_NOT_FOUND", { message: `The image ${reference} is not there after its pull.` });
       return toPulled(reference, image);
+    },
+
+    async find(id, { reference, digest }) {
+      const image = await docker.getImage(id);
+      return image === undefined ? undefined : { ...toPulled(reference, image), digest };
     },
 
     async resolve(name, version, signal) {
