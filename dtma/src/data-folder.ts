@@ -1,8 +1,9 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { existsSync } from "node:fs";
-import { chmod, mkdir, readFile, realpath, rename, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, realpath, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { AppError } from "../../shared/errors.ts";
 import { SettingsError } from "./settings.ts";
 
 /*
@@ -40,11 +41,23 @@ export async function openDataFolder(folder: string): Promise<DataFolder> {
     },
     async write(name, content) {
       const temporary = join(path, `${name}.${randomBytes(6).toString("hex")}.tmp`);
-      await writeFile(temporary, content, { mode: 0o600, flush: true });
-      await rename(temporary, join(path, name));
+      try {
+        await writeFile(temporary, content, { mode: 0o600, flush: true });
+        await rename(temporary, join(path, name));
+      } catch (error) {
+        await rm(temporary, { force: true }).catch(() => {});
+        throw fromDisk(error);
+      }
     },
     close: () => lock.close(),
   };
+}
+
+/** A full disk is something a person can mend; anything else stays what it is. */
+export function fromDisk(error: unknown): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== "ENOSPC" && code !== "EDQUOT") return error;
+  return new AppError("DISK_FULL", { message: "The disk with the DTMA's data folder is full.", cause: error });
 }
 
 function lockFolder(path: string): DatabaseSync {

@@ -7,7 +7,7 @@ import { createApi } from "./api/api.ts";
 import { createGuard } from "./api/guard.ts";
 import { openCertificate } from "./certificate.ts";
 import { createCollector } from "./collector.ts";
-import { openDataFolder, openToken } from "./data-folder.ts";
+import { type DataFolder, openDataFolder, openToken } from "./data-folder.ts";
 import type { Docker } from "./docker/docker.ts";
 import { createDocker } from "./docker/engine.ts";
 import { createDrains } from "./drains.ts";
@@ -56,8 +56,8 @@ const gatewayLimits = {
   messageBytes: 16 * 2 ** 20,
 };
 
-/** Where tests may reach in: what drives Docker, seen or changed before anybody else has it. */
-export type Seams = { docker?(docker: Docker): Docker };
+/** Where tests may reach in: what changes the world, seen before anybody else has it. */
+export type Seams = { docker?(docker: Docker): Docker; data?(data: DataFolder): DataFolder };
 
 /** Builds everything, in a readable order, and serves until it is ended. SettingsError for what a person has to mend. */
 export async function startDtma(settings: Settings, seams: Seams = {}): Promise<void> {
@@ -70,7 +70,8 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
   );
 
   const version = (createRequire(import.meta.url)("../package.json") as { version: string }).version;
-  const data = await openDataFolder(settings.dataFolder);
+  const folder = await openDataFolder(settings.dataFolder);
+  const data = seams.data?.(folder) ?? folder;
   const token = await openToken(data, settings.token);
   const targets = await openTargetStore(data, settings.reporting);
   const certificate = settings.http ? undefined : await openCertificate(data);

@@ -180,6 +180,8 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       ...(previous === undefined ? {} : { previous }),
     };
     const name = containerName(scope, run.name, "new");
+    // A DTMA that was killed while Docker was still making it never saw it.
+    await removeByName(name);
     const id = await docker.createContainer(
       name,
       {

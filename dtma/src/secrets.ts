@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { SecretState } from "../../shared/dtma-protocol.ts";
 import { AppError } from "../../shared/errors.ts";
 import type { ServerSpec } from "../../shared/model/spec.ts";
+import { fromDisk } from "./data-folder.ts";
 
 /*
 INVARIANTS
@@ -67,6 +68,18 @@ export function createSecrets(dataFolder: string): Secrets {
     return delivered;
   }
 
+  async function fill(folder: string, delivered: Awaited<ReturnType<typeof collect>>): Promise<void> {
+    await mkdir(root, { recursive: true, mode: 0o700 });
+    await mkdir(folder, { mode: 0o755 });
+    await chmod(folder, 0o755);
+    for (const [name, { value, since }] of delivered) {
+      const file = join(folder, name);
+      await writeFile(file, value, { mode: 0o444, flush: true });
+      await chmod(file, 0o444);
+      if (since !== undefined) await utimes(file, since, since);
+    }
+  }
+
   return {
     async check(spec, given) {
       await collect(spec, given);
@@ -75,15 +88,12 @@ export function createSecrets(dataFolder: string): Secrets {
     async write(spec, given) {
       if (spec.secrets.length === 0) return undefined;
       const delivered = await collect(spec, given);
-      await mkdir(root, { recursive: true, mode: 0o700 });
       const folder = join(root, randomUUID());
-      await mkdir(folder, { mode: 0o755 });
-      await chmod(folder, 0o755);
-      for (const [name, { value, since }] of delivered) {
-        const file = join(folder, name);
-        await writeFile(file, value, { mode: 0o444 });
-        await chmod(file, 0o444);
-        if (since !== undefined) await utimes(file, since, since);
+      try {
+        await fill(folder, delivered);
+      } catch (error) {
+        await rm(folder, { recursive: true, force: true }).catch(() => {});
+        throw fromDisk(error);
       }
       const wanted = spec.secrets.filter(({ name, variable }) => variable !== undefined && delivered.has(name));
       return {

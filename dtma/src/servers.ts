@@ -254,6 +254,10 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
     const lost = new AbortController();
     const signal = AbortSignal.any([closing.signal, lost.signal]);
     const opened = Promise.withResolvers<void>();
+    // Until everything was listed and put in order, what an event is about is only noted.
+    let noted: Set<string> | undefined = new Set();
+    const look = (name: string) =>
+      void servers.refresh(name).catch((error: unknown) => log.error("server.refresh-failed", error, { server: name }));
     const watching = docker.watch(
       kindFilter(scope, "server"),
       opened.resolve,
@@ -261,7 +265,8 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
         const name = labelledName(labels);
         // Execs come and go with every session and change nothing that is shown.
         if (name === undefined || action.startsWith("exec_")) return;
-        servers.refresh(name).catch((error: unknown) => log.error("server.refresh-failed", error, { server: name }));
+        if (noted === undefined) look(name);
+        else noted.add(name);
       },
       signal,
     );
@@ -276,6 +281,9 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
       const names = new Set(own.map(({ labels }) => readServerLabels(labels)?.spec.name));
       for (const name of [...entries.keys()]) if (!names.has(name)) forget(name);
       for (const container of own) take(container);
+      const missed = noted;
+      noted = undefined;
+      for (const name of missed) look(name);
       setCondition({ state: "up", engineVersion: found.version });
       ready.resolve();
       return await Promise.race([watching, pings(signal)]);
