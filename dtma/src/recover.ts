@@ -14,7 +14,7 @@ What a killed DTMA or a lost Docker left half done.
 
 INVARIANTS
 - The names of a server's containers say how far a replacement came: without the server's own name it is undone, with it
-  it stands. A deletion is finished, a stop too.
+  it stands. What only starts, stops or deletes is finished.
 - Only what carries our scope is touched, and nothing of a server on which an operation works now.
 */
 
@@ -70,12 +70,15 @@ export function createRecover(deps: RecoverDeps): Recover {
         await executor.removeServer(entry.server, own);
         return true;
       case "stop":
-        if (current?.state === "running") await docker.stopContainer(current.id, stopGraceSeconds);
-        return current !== undefined;
+        if (current === undefined) return false;
+        await docker.setRestartPolicy(current.id, "no");
+        await docker.stopContainer(current.id, stopGraceSeconds);
+        return true;
       case "start":
       case "restart":
-        if (current?.restartPolicy !== "unless-stopped") return false;
-        if (current.state !== "running") await docker.startContainer(current.id);
+        if (current === undefined) return false;
+        await docker.setRestartPolicy(current.id, "unless-stopped");
+        await docker.startContainer(current.id);
         return true;
       default:
         return current !== undefined && readServerLabels(current.labels)?.release === entry.release;
