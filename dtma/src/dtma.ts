@@ -178,6 +178,10 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     drains,
     journal,
     isBusy: (name) => operations.isBusy(name),
+    wasUp(name) {
+      const server = servers.get(name);
+      return server !== undefined && servers.isUp(server.container);
+    },
     onOutcome: (entry, isDone) => operations.adopt(entry, isDone),
     collect: () => collector.collect(),
     log,

@@ -32,6 +32,8 @@ type RecoverDeps = {
   drains: Drains;
   journal: Journal;
   isBusy(name: string): boolean;
+  /** Whether it ran when it was last seen. */
+  wasUp(name: string): boolean;
   /** How an interrupted operation came out. */
   onOutcome(entry: JournalEntry, isDone: boolean): void;
   collect(): Promise<void>;
@@ -57,10 +59,13 @@ export function createRecover(deps: RecoverDeps): Recover {
     if (old !== undefined && current === undefined) await docker.renameContainer(old.id, containerName(scope, name));
     const kept = current ?? old;
     const extra = own.filter((container) => container !== kept && !drains.has(container.id));
-    if (extra.length === 0 && old === undefined) return;
+    const isTidy = extra.length === 0 && old === undefined;
     for (const container of extra) await removeContainer(container);
-    log.info("server.recovered", { server: name });
-    if (kept?.restartPolicy === "unless-stopped" && kept.state !== "running") await docker.startContainer(kept.id);
+    if (!isTidy) log.info("server.recovered", { server: name });
+    // Engine 20.10 does not bring back what ran when it was killed. What a person stopped was seen stopped before.
+    const isDown = kept !== undefined && !["running", "restarting", "paused"].includes(kept.state);
+    if (isDown && (!isTidy || deps.wasUp(name)) && kept.restartPolicy === "unless-stopped")
+      await docker.startContainer(kept.id);
   }
 
   async function finish(entry: JournalEntry, own: ContainerView[]): Promise<boolean> {
