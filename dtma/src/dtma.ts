@@ -11,15 +11,17 @@ import { type DataFolder, openDataFolder, openToken } from "./data-folder.ts";
 import type { Docker } from "./docker/docker.ts";
 import { createDocker } from "./docker/engine.ts";
 import { createDrains } from "./drains.ts";
+import { createEgressProxy } from "./egress/egress-proxy.ts";
+import { createFindClient } from "./egress/find-client.ts";
 import { createEventHub } from "./events.ts";
 import { createExecutor } from "./execute.ts";
 import { handshake } from "./gateway/handshake.ts";
 import { createMcpGateway } from "./gateway/index.ts";
+import { createFirewall } from "./host/firewall.ts";
 import { createHostLoad } from "./host/host-load.ts";
-import { createMetadataRule } from "./host/metadata-rule.ts";
 import { createImages } from "./images/images.ts";
 import { openJournal } from "./journal.ts";
-import { createScope, scopeFilter, serverNameLabel } from "./labels.ts";
+import { createScope, networkName, scopeFilter, serverNameLabel } from "./labels.ts";
 import { createLog } from "./log.ts";
 import { createNetwork } from "./network.ts";
 import { createOperations } from "./operations.ts";
@@ -80,10 +82,18 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
   const engine = createDocker(settings.dockerHost, process.env);
   const docker = seams.docker?.(engine) ?? engine;
   const secrets = createSecrets(data.path);
-  const network = createNetwork(docker, scope, createMetadataRule());
   const volumes = createVolumes({ docker, scope, data });
   const releases = await openReleases(data, log);
   const journal = await openJournal(data);
+  const egress = createEgressProxy({ findClient: createFindClient(docker, networkName(scope, "restricted")), log });
+  const network = createNetwork({
+    docker,
+    scope,
+    firewall: createFirewall(),
+    egress,
+    engine: () => servers.mustHaveEngine(),
+    log,
+  });
   const images = createImages({
     docker,
     scope,

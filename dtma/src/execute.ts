@@ -163,15 +163,10 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     });
     const isNpm = spec.source.type === "npm";
     if (isNpm && run.made.volumes.length > 0) await volumes.giveToServer(image.id, run.made.volumes, run.signal);
-    const isOpen = spec.permissions.network === "open";
     const engine = deps.servers().mustHaveEngine();
     const variables = Object.entries(isNpm ? (written?.files ?? {}) : (written?.variables ?? {}));
-    const environment = [
-      ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`),
-      ...(isNpm
-        ? [`${secretVariablesVariable}=${variables.map(([variable, name]) => `${variable}:${name}`).join(",")}`]
-        : variables.map(([variable, value]) => `${variable}=${value}`)),
-    ];
+    const { permissions, transport } = spec;
+    const ownPort = transport.type === "http" && !engine.bridgeReachable ? [{ container: transport.port, host: 0 }] : [];
     const labels: ServerLabels = {
       serverId,
       spec,
@@ -182,24 +177,34 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     const name = containerName(scope, run.name, "new");
     // A DTMA that was killed while Docker was still making it never saw it.
     await removeByName(name);
-    const id = await docker.createContainer(
-      name,
-      {
-        image: image.id,
-        labels: serverLabels(scope, labels),
-        command: spec.arguments.length === 0 ? undefined : [...image.command, ...spec.arguments],
-        environment,
-        openStdin: spec.transport.type === "stdio",
-        network: isOpen ? await network.ensure() : "none",
-        publishPort: spec.transport.type === "http" && !engine.bridgeReachable ? spec.transport.port : undefined,
-        memoryBytes: spec.permissions.memoryBytes,
-        cpus: spec.permissions.cpus,
-        pids: spec.permissions.pids,
-        readOnlyRoot: spec.permissions.readOnlyRoot,
-        volumes: mounts,
-        secretsFolder: written?.folder,
-      },
-      run.signal,
+    const id = await network.place(permissions, (place) =>
+      docker.createContainer(
+        name,
+        {
+          image: image.id,
+          labels: serverLabels(scope, labels),
+          command: spec.arguments.length === 0 ? undefined : [...image.command, ...spec.arguments],
+          environment: [
+            ...Object.entries({ ...place.environment, ...spec.environment }).map(([name, value]) => `${name}=${value}`),
+            ...(isNpm
+              ? [`${secretVariablesVariable}=${variables.map(([variable, name]) => `${variable}:${name}`).join(",")}`]
+              : variables.map(([variable, value]) => `${variable}=${value}`)),
+          ],
+          openStdin: transport.type === "stdio",
+          network: place.network,
+          nameServers: place.nameServers,
+          ports: [...permissions.ports, ...ownPort],
+          memoryBytes: permissions.memoryBytes,
+          cpus: permissions.cpus,
+          pids: permissions.pids,
+          readOnlyRoot: permissions.readOnlyRoot,
+          writablePaths: permissions.writablePaths,
+          capabilities: permissions.capabilities,
+          volumes: mounts,
+          secretsFolder: written?.folder,
+        },
+        run.signal,
+      ),
     );
     run.made.containerId = id;
   }
@@ -278,6 +283,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   return {
     async check({ spec, secrets: given }, before) {
       checkSpec(spec);
+      network.check(spec.permissions);
       await secrets.check(spec, { ...given, previousFolder: before?.bindSources[secretsPath] });
     },
 

@@ -125,8 +125,10 @@ export function volumeName(scope: Scope, id: ServerId, volume: string): string {
   return `dtma.${scope.name}.${id}.${volume}`;
 }
 
-export function networkName(scope: Scope): string {
-  return scope.name === "default" ? "dtma" : `dtma.${scope.name}`;
+/** No scope has a dot in its name, so no two networks share one. */
+export function networkName(scope: Scope, kind: "open" | "restricted" = "open"): string {
+  const base = scope.name === "default" ? "dtma" : `dtma.${scope.name}`;
+  return kind === "open" ? base : `${base}.restricted`;
 }
 
 /** The server a label speaks of, when it is a name at all. */

@@ -6,6 +6,7 @@ import { AppError } from "../../../shared/errors.ts";
 import { environmentName } from "../../../shared/model/spec.ts";
 import type { Log } from "../log.ts";
 import type { Operations } from "../operations.ts";
+import { checkRefused } from "../refused.ts";
 import type { Releases } from "../releases.ts";
 import type { LogOptions } from "../server-logs.ts";
 import type { Server, Servers } from "../servers.ts";
@@ -34,6 +35,7 @@ export function addServerRoutes(fastify: FastifyInstance, deps: ServerDeps, stre
 
   fastify.get("/v1/servers", () => servers.observations());
   fastify.put("/v1/servers/:name", async (request, reply) => {
+    checkRefused(request.body);
     const operationId = await operations.deploy(nameOf(request), parse(deployRequest, request.body));
     return reply.status(202).send({ operationId });
   });

@@ -2,16 +2,18 @@ import type { ContainerConfig } from "./docker.ts";
 
 /*
 INVARIANTS (DESIGN.md section 4)
-- Every capability dropped, no new privileges, an init process, limits on processes, memory and CPU, no swap on top.
-- Nothing is published but, where bridge addresses cannot be reached, one port on 127.0.0.1.
+- Every capability dropped but those that were asked for, no new privileges, an init process, limits on processes, memory
+  and CPU, no swap on top. The Engine's own seccomp profile, masked paths and namespaces: none is ever named here.
+- Nothing is published but on 127.0.0.1: ports that were asked for and, where bridge addresses cannot be reached, the
+  server's own.
 - The only host path mounted is the server's own folder of secrets, read-only. Never the Docker socket.
 */
 
-const tmpBytes = 64 * 2 ** 20;
+/** Executable, because tools unpack and run helpers there; setuid bits and devices do not count. */
+const tmpfsOptions = `rw,nosuid,nodev,exec,mode=1777,size=${64 * 2 ** 20}`;
 
 /** The body of `POST /containers/create` for a server. */
 export function containerBody(config: ContainerConfig): Record<string, unknown> {
-  const port = config.publishPort === undefined ? undefined : `${config.publishPort}/tcp`;
   return {
     Image: config.image,
     Labels: config.labels,
@@ -21,11 +23,12 @@ export function containerBody(config: ContainerConfig): Record<string, unknown> 
     StdinOnce: false,
     Tty: false,
     // Without ExposedPorts, Engine 20.10 publishes nothing for a port binding.
-    ...(port === undefined ? {} : { ExposedPorts: { [port]: {} } }),
+    ExposedPorts: Object.fromEntries(config.ports.map(({ container }) => [`${container}/tcp`, {}])),
     HostConfig: {
       NetworkMode: config.network,
       RestartPolicy: { Name: "no" },
       CapDrop: ["ALL"],
+      CapAdd: config.capabilities,
       SecurityOpt: ["no-new-privileges:true"],
       Privileged: false,
       Init: true,
@@ -34,11 +37,11 @@ export function containerBody(config: ContainerConfig): Record<string, unknown> 
       MemorySwap: config.memoryBytes,
       NanoCpus: Math.round(config.cpus * 1e9),
       ReadonlyRootfs: config.readOnlyRoot,
-      // Executable, because tools unpack and run helpers there; setuid bits and devices do not count.
-      Tmpfs: { "/tmp": `rw,nosuid,nodev,exec,mode=1777,size=${tmpBytes}` },
+      Tmpfs: Object.fromEntries(["/tmp", ...config.writablePaths].map((path) => [path, tmpfsOptions])),
       IpcMode: "private",
       LogConfig: { Type: "json-file", Config: { "max-size": "10m", "max-file": "3" } },
-      PortBindings: port === undefined ? {} : { [port]: [{ HostIp: "127.0.0.1", HostPort: "" }] },
+      ...(config.nameServers === undefined ? {} : { Dns: config.nameServers }),
+      PortBindings: portBindings(config.ports),
       Mounts: [
         ...volumeMounts(config.volumes),
         ...(config.secretsFolder === undefined
@@ -47,6 +50,15 @@ export function containerBody(config: ContainerConfig): Record<string, unknown> 
       ],
     },
   };
+}
+
+function portBindings(ports: ContainerConfig["ports"]): Record<string, unknown[]> {
+  const bindings: Record<string, unknown[]> = {};
+  for (const { container, host } of ports) {
+    const key = `${container}/tcp`;
+    bindings[key] = [...(bindings[key] ?? []), { HostIp: "127.0.0.1", HostPort: host === 0 ? "" : String(host) }];
+  }
+  return bindings;
 }
 
 export function volumeMounts(volumes: ContainerConfig["volumes"]): Record<string, unknown>[] {

@@ -22,6 +22,8 @@ export type EngineInfo = {
   arch: string;
   /** Whether containers' bridge addresses can be reached from this process. */
   bridgeReachable: boolean;
+  /** Whether containers run under a seccomp profile unless they ask for none. */
+  hasSeccomp: boolean;
 };
 
 /** A container as Docker describes it, cut to what is used here. */
@@ -41,6 +43,8 @@ export type ContainerView = {
   address: string | undefined;
   /** Container port → port on 127.0.0.1 of the host. */
   publishedPorts: Record<number, number>;
+  /** Where the host listens for it now. */
+  publishedAt: { address: string; port: number }[];
   bindSources: Record<string, string>;
   /** Execs that run now. */
   execIds: string[];
@@ -55,7 +59,7 @@ export type ImageView = {
   command: string[];
 };
 
-/** What a container is created from; hardening.ts decides the values. */
+/** What a container is created from; container-body.ts adds what holds for every server. */
 export type ContainerConfig = {
   image: string;
   labels: Labels;
@@ -63,7 +67,12 @@ export type ContainerConfig = {
   environment: string[];
   openStdin: boolean;
   network: string;
-  publishPort: number | undefined;
+  /** Of its resolver; undefined leaves it to the Engine. */
+  nameServers: string[] | undefined;
+  /** On 127.0.0.1; host 0 is any free port. */
+  ports: { container: number; host: number }[];
+  capabilities: string[];
+  writablePaths: string[];
   memoryBytes: number;
   cpus: number;
   pids: number;
@@ -74,6 +83,15 @@ export type ContainerConfig = {
 
 export type ImageConfig = { entrypoint: string[]; workingDir: string; user: string; environment: string[]; labels: Labels };
 
+export type NetworkView = {
+  id: string;
+  labels: Labels;
+  /** The host's address on it. */
+  gateway: string | undefined;
+  /** Those that run: container id → address. */
+  addresses: Record<string, string>;
+};
+
 export type DockerEvent = { action: string; containerId: string; labels: Labels };
 
 export interface Docker {
@@ -83,7 +101,8 @@ export interface Docker {
   /** Calls back for every container event with these labels; resolves `onOpen` once listening; rejects when the stream ends. */
   watch(labels: Labels, onOpen: () => void, onEvent: (event: DockerEvent) => void, signal: AbortSignal): Promise<never>;
 
-  listContainers(labels: Labels): Promise<string[]>;
+  /** Running or not; with `network` only those that are made for it. */
+  listContainers(labels: Labels, network?: string): Promise<string[]>;
   /** undefined when it does not exist. */
   getContainer(idOrName: string): Promise<ContainerView | undefined>;
   createContainer(name: string, config: ContainerConfig, signal?: AbortSignal): Promise<string>;
@@ -127,8 +146,9 @@ export interface Docker {
   /** Without force: an image in use stays. */
   removeImage(idOrTag: string): Promise<void>;
 
-  getNetwork(name: string): Promise<{ id: string; labels: Labels } | undefined>;
-  createNetwork(name: string, bridgeName: string, labels: Labels): Promise<void>;
+  getNetwork(name: string): Promise<NetworkView | undefined>;
+  /** An internal one has no way out of the host. */
+  createNetwork(name: string, bridgeName: string, labels: Labels, options?: { internal: boolean }): Promise<void>;
   removeNetwork(name: string): Promise<void>;
 
   listVolumes(labels: Labels): Promise<{ name: string; labels: Labels }[]>;

@@ -1,9 +1,10 @@
+import { isIPv4 } from "node:net";
 import type { Readable } from "node:stream";
 import type { LogLine, ServerLoad } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
 import { createDockerCalls, dockerMessage, translate } from "./calls.ts";
 import { containerBody, volumeMounts } from "./container-body.ts";
-import type { ContainerView, Docker, DockerEvent, ImageView, Labels } from "./docker.ts";
+import type { ContainerView, Docker, DockerEvent, ImageView, Labels, NetworkView } from "./docker.ts";
 import { endAllProcesses, openProcess } from "./exec.ts";
 import { type EngineStats, toLoad } from "./load.ts";
 import { pullImage } from "./pull.ts";
@@ -23,8 +24,14 @@ type Inspect = {
   Mounts: { Type: string; Source: string; Destination: string }[];
   NetworkSettings: {
     Networks: Record<string, { IPAddress: string }> | null;
-    Ports: Record<string, { HostPort: string }[] | null> | null;
+    Ports: Record<string, { HostIp: string; HostPort: string }[] | null> | null;
   };
+};
+type NetworkInspect = {
+  Id: string;
+  Labels: Labels | null;
+  IPAM: { Config: { Gateway?: string }[] | null };
+  Containers: Record<string, { IPv4Address: string }> | null;
 };
 type ImageInspect = {
   Id: string;
@@ -52,6 +59,8 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
         arch:
           ({ x86_64: "x64", aarch64: "arm64", armv7l: "arm" } as Record<string, string>)[info.Architecture] ??
           info.Architecture,
+        // "name=seccomp,profile=default"; without a profile, or "unconfined", nothing is filtered.
+        hasSeccomp: info.SecurityOptions?.some((option) => /^name=seccomp(?!.*unconfined)/.test(option)) === true,
         bridgeReachable: calls.isLocal && !isRootless && !info.OperatingSystem.includes("Docker Desktop"),
       };
     },
@@ -76,8 +85,11 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
       throw new AppError("DOCKER_UNAVAILABLE", { message: "Docker ended the stream of events." });
     },
 
-    async listContainers(labels) {
-      const filters = JSON.stringify({ label: labelFilter(labels) });
+    async listContainers(labels, network) {
+      const filters = JSON.stringify({
+        label: labelFilter(labels),
+        ...(network === undefined ? {} : { network: [network] }),
+      });
       const list = await calls.json<{ Id: string }[]>({
         method: "GET",
         path: "/containers/json",
@@ -255,13 +267,11 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
     },
 
     async getNetwork(name) {
-      const network = await orUndefined(
-        calls.json<{ Id: string; Labels: Labels | null }>({ method: "GET", path: `/networks/${name}` }),
-      );
-      return network === undefined ? undefined : { id: network.Id, labels: network.Labels ?? {} };
+      const network = await orUndefined(calls.json<NetworkInspect>({ method: "GET", path: `/networks/${name}` }));
+      return network === undefined ? undefined : toNetworkView(network);
     },
 
-    async createNetwork(name, bridgeName, labels) {
+    async createNetwork(name, bridgeName, labels, { internal } = { internal: false }) {
       await calls.json({
         method: "POST",
         path: "/networks/create",
@@ -269,10 +279,12 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
           Name: name,
           CheckDuplicate: true,
           Driver: "bridge",
+          Internal: internal,
+          EnableIPv6: false,
           Options: {
             "com.docker.network.bridge.name": bridgeName,
             "com.docker.network.bridge.enable_icc": "false",
-            "com.docker.network.bridge.enable_ip_masquerade": "true",
+            "com.docker.network.bridge.enable_ip_masquerade": String(!internal),
           },
           Labels: labels,
         },
@@ -358,6 +370,16 @@ function toImageView(image: ImageInspect, reference: string): ImageView {
   };
 }
 
+function toNetworkView(network: NetworkInspect): NetworkView {
+  const containers = Object.entries(network.Containers ?? {});
+  return {
+    id: network.Id,
+    labels: network.Labels ?? {},
+    gateway: (network.IPAM.Config ?? []).find(({ Gateway }) => isIPv4(Gateway ?? ""))?.Gateway,
+    addresses: Object.fromEntries(containers.map(([id, { IPv4Address }]) => [id, IPv4Address.replace(/\/.*$/, "")])),
+  };
+}
+
 function toContainerView(inspect: Inspect): ContainerView {
   const hasStarted = !inspect.State.StartedAt.startsWith("0001-");
   const isOver = inspect.State.Status === "exited" || inspect.State.Status === "dead" || inspect.State.Status === "restarting";
@@ -379,6 +401,9 @@ function toContainerView(inspect: Inspect): ContainerView {
       ports.flatMap(([port, bindings]) =>
         (bindings ?? []).map(({ HostPort }) => [Number.parseInt(port, 10), Number(HostPort)]),
       ),
+    ),
+    publishedAt: ports.flatMap(([, bindings]) =>
+      (bindings ?? []).map(({ HostIp, HostPort }) => ({ address: HostIp, port: Number(HostPort) })),
     ),
     bindSources: Object.fromEntries(
       inspect.Mounts.filter(({ Type }) => Type === "bind").map(({ Source, Destination }) => [Destination, Source]),

@@ -2,7 +2,7 @@ import { afterEach, expect, it } from "vitest";
 import type { Docker, EngineInfo } from "../docker/docker.ts";
 import { ensureRuntimeImage } from "./runtime.ts";
 
-const engine: EngineInfo = { version: "20.10", os: "linux", arch: process.arch, bridgeReachable: true };
+const engine: EngineInfo = { version: "20.10", os: "linux", arch: process.arch, bridgeReachable: true, hasSeccomp: true };
 const untouched = {} as Docker;
 
 afterEach(() => {
