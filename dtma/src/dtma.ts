@@ -15,10 +15,13 @@ import { createEgressProxy } from "./egress/egress-proxy.ts";
 import { createFindClient } from "./egress/find-client.ts";
 import { createEventHub } from "./events.ts";
 import { createExecutor } from "./execute.ts";
+import { exposureOf } from "./exposure.ts";
 import { handshake } from "./gateway/handshake.ts";
 import { createMcpGateway } from "./gateway/index.ts";
+import { engineGaps } from "./host/engine-gaps.ts";
 import { createFirewall } from "./host/firewall.ts";
 import { createHostLoad } from "./host/host-load.ts";
+import { listeningSockets, type Socket } from "./host/listening.ts";
 import { createImages } from "./images/images.ts";
 import { openJournal } from "./journal.ts";
 import { createScope, networkName, scopeFilter, serverNameLabel } from "./labels.ts";
@@ -199,6 +202,15 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
   const seen = () => (servers.condition().state === "up" ? servers.all() : []);
   const stats = createStats({ docker, servers: seen, hostLoad: createHostLoad(data.path), log });
 
+  const engineGapsNow = () => (servers.condition().state === "up" ? engineGaps(servers.mustHaveEngine()) : []);
+  let ownSocket: Socket | undefined;
+  const exposure = async () =>
+    exposureOf({
+      sockets: await listeningSockets(),
+      dtma: ownSocket,
+      egress: egress.address(),
+      servers: servers.all().map(({ spec, container }) => ({ name: spec.name, publishedAt: container.publishedAt })),
+    });
   const info = (): DtmaInfo => ({
     protocol: dtmaProtocolVersion,
     version,
@@ -208,7 +220,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     platform: `${process.platform}/${process.arch}`,
     cpus: cpus().length,
     memoryBytes: totalmem(),
-    hardeningGaps: network.gaps(),
+    hardeningGaps: [...network.gaps(), ...engineGapsNow()],
     ...reporting(),
   });
   const fulfiller = await openFulfiller({
@@ -248,6 +260,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     stats,
     reporter,
     info,
+    exposure,
     async *logs(name, options) {
       const server = servers.get(name);
       if (server === undefined) return;
@@ -302,6 +315,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     if (error.code === undefined) throw error;
     throw new SettingsError(`The DTMA cannot listen on ${settings.host}:${settings.port}: ${listenProblem(error.code)}.`);
   });
+  ownSocket = { address: settings.host, port };
   const host = reachableHost(settings.host, networkInterfaces(), hostname());
   const ready: DtmaReadyLine = {
     event: "ready",

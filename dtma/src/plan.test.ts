@@ -49,6 +49,15 @@ describe("plan", () => {
     ]);
   });
 
+  it("stops the old container first when the new one takes its port of the host", () => {
+    const on = (host: number) => spec({ permissions: { ports: [{ container: 80, host }] } });
+    const taken = words({ kind: "deploy", spec: on(8080) }, present({ spec: on(8080) }));
+    expect(taken.indexOf("stop-container")).toBeGreaterThan(0);
+    expect(taken.indexOf("stop-container")).toBeLessThan(taken.indexOf("start-container"));
+    expect(words({ kind: "deploy", spec: on(8081) }, present({ spec: on(8080) }))).not.toContain("stop-container");
+    expect(words({ kind: "deploy", spec: on(0) }, present({ spec: on(0) }))).not.toContain("stop-container");
+  });
+
   it("lets the old container run until the new one answers, unless both have volumes", () => {
     expect(words({ kind: "deploy", spec: image }, present())).not.toContain("stop-container");
     expect(words({ kind: "deploy", spec: withVolume }, present())).not.toContain("stop-container");

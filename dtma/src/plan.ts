@@ -8,7 +8,7 @@ INVARIANTS
 - What is desired is written down on the container before it is brought about, so that a DTMA that is killed in between
   goes on to the same end.
 - A deploy ends with the handshake and the tools; a container in place of another takes its name only after that.
-- Two containers never run on the same volumes: the old one is stopped first, and started again if the new one fails.
+- Two containers never run on the same volumes or the same port of the host: the old one is stopped first, and started again if the new one fails.
 - A server that is stopped is given its new secrets without being started.
 */
 
@@ -59,9 +59,11 @@ export function plan(wanted: Wanted, observed: Observed): PlanStep[] {
   function replace({ permissions }: ServerSpec): PlanStep[] {
     const replaces = observed.state === "present";
     const sharesVolumes = replaces && permissions.volumes.length > 0 && observed.spec.permissions.volumes.length > 0;
+    const taken = new Set(replaces ? observed.spec.permissions.ports.map(({ host }) => host) : []);
+    const sharesPorts = permissions.ports.some(({ host }) => host !== 0 && taken.has(host));
     return [
       { do: "create-container" },
-      ...(sharesVolumes ? stop : []),
+      ...(sharesVolumes || sharesPorts ? stop : []),
       ...start,
       { do: "take-over", replaces, desired: "running" },
     ];

@@ -72,10 +72,11 @@ const rules: readonly Rule[] = [
   },
   { names: ["maskedpaths", "readonlypaths"], refuse: (value) => (Array.isArray(value) ? unmasked : undefined) },
   {
-    names: ["capadd", "capabilities", "addcapabilities"],
+    names: ["capadd", "capabilities", "addcapabilities", "add"],
     refuse(value) {
-      const asked = Array.isArray(value) ? value : ((value as { add?: unknown } | null)?.add ?? value);
-      return each((name) => (typeof name === "string" && !isGrantable(name) ? capabilityRefusal(name) : undefined))(asked);
+      // Kubernetes' form; what it drops is no wish.
+      if (typeof value === "object" && value !== null && !Array.isArray(value)) return undefined;
+      return each((name) => (typeof name === "string" && !isGrantable(name) ? capabilityRefusal(name) : undefined))(value);
     },
   },
   {

@@ -7,7 +7,7 @@ import type { Log } from "../log.ts";
 import { addAccessRoutes } from "./access-routes.ts";
 import { toFailure } from "./failures.ts";
 import type { Guard } from "./guard.ts";
-import { addLegacyRoutes } from "./legacy-routes.ts";
+import { addLegacyRoutes, type LegacyDeps } from "./legacy-routes.ts";
 import { addMcpRoute } from "./mcp-route.ts";
 import type { RouteConfig, Streams } from "./route.ts";
 import { addSeeingRoutes, type SeeingDeps } from "./seeing-routes.ts";
@@ -26,7 +26,8 @@ const requestMs = 30_000;
 
 export type ApiDeps = SeeingDeps &
   ServerDeps &
-  ToolboxDeps & {
+  ToolboxDeps &
+  LegacyDeps & {
     certificate: Certificate | undefined;
     guard: Guard;
     access: AccessList;

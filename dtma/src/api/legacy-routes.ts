@@ -1,9 +1,13 @@
 import type { FastifyInstance } from "fastify";
 import type { DtmaInfo } from "../../../shared/dtma-protocol.ts";
+import type { Exposure } from "../exposure.ts";
 import type { Servers } from "../servers.ts";
 
+export type LegacyDeps = { info(): DtmaInfo; servers: Servers; exposure(): Promise<Exposure> };
+
 /** The calls of the agent that ran on toolboxes before. */
-export function addLegacyRoutes(fastify: FastifyInstance, deps: { info(): DtmaInfo; servers: Servers }): void {
+export function addLegacyRoutes(fastify: FastifyInstance, deps: LegacyDeps): void {
+  fastify.get("/system", async () => ({ exposure: await deps.exposure() }));
   fastify.get("/status", () => legacyStatus(deps.info(), deps.servers));
 }
 

@@ -136,6 +136,13 @@ export function translate(error: unknown, call: Pick<Call, "path" | "signal">, t
   }
   if (/no space left on device/i.test(message))
     return new AppError("DISK_FULL", { message: "Docker's disk is full.", cause: error });
+  if (/port is already allocated|address already in use/i.test(message)) {
+    return new AppError("INVALID_INPUT", {
+      message: "A port that it asks for is taken on the toolbox.",
+      field: "spec.permissions.ports",
+      cause: error,
+    });
+  }
   if (/is not running|stopped container/i.test(message)) return new AppError("SERVER_NOT_RUNNING", { cause: error });
   // Two removals of one image at once: the second one gets this with status 500.
   const isGone = statusCode === 404 || /unrecognized image ID/i.test(message);
