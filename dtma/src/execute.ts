@@ -192,7 +192,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
           ],
           openStdin: transport.type === "stdio",
           network: place.network,
-          nameServers: place.nameServers,
+          resolver: place.resolver,
           ports: [...permissions.ports, ...ownPort],
           memoryBytes: permissions.memoryBytes,
           cpus: permissions.cpus,

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { AppError } from "../../shared/errors.ts";
+import { AppError, toAppError } from "../../shared/errors.ts";
 import type { ServerPermissions } from "../../shared/model/spec.ts";
-import type { Docker, EngineInfo } from "./docker/docker.ts";
+import type { ContainerConfig, Docker, EngineInfo } from "./docker/docker.ts";
 import type { EgressProxy } from "./egress/egress-proxy.ts";
 import type { Firewall } from "./host/firewall.ts";
 import { kindLabels, networkName, type Scope, scopeFilter, scopeLabel } from "./labels.ts";
@@ -23,7 +23,7 @@ const field = "spec.permissions.network";
 /** Where a container is to be made. */
 export type Place = {
   network: string;
-  nameServers: string[] | undefined;
+  resolver: ContainerConfig["resolver"];
   /** Variables that show a server its way out; its own of the same name win. */
   environment: Record<string, string>;
 };
@@ -97,7 +97,7 @@ export function createNetwork(deps: NetworkDeps): Network {
 
   async function ensure(kind: Kind): Promise<Place> {
     const network = (await find(kind)) ?? (await make(kind));
-    const place = { network: networkName(scope, kind), nameServers: undefined, environment: {} };
+    const place = { network: networkName(scope, kind), resolver: undefined, environment: {} };
     if (kind === "restricted") return { ...place, ...wayOut(await guardRestricted(network?.gateway)) };
     await guardOpen();
     return place;
@@ -133,7 +133,7 @@ export function createNetwork(deps: NetworkDeps): Network {
       await guardRestricted(network.gateway);
     } catch (error) {
       deps.log.error("egress.not-restored", error);
-      obstacles.set(kind, error instanceof AppError ? error.message : "The reason is in its log.");
+      obstacles.set(kind, toAppError(error).message);
     }
   }
 
@@ -150,7 +150,7 @@ export function createNetwork(deps: NetworkDeps): Network {
       if (permissions.network === "restricted") checkRestricted();
     },
     async place({ network: kind }, create) {
-      if (kind === "none") return await create({ network: "none", nameServers: undefined, environment: {} });
+      if (kind === "none") return await create({ network: "none", resolver: undefined, environment: {} });
       network.check({ network: kind });
       inUse.set(kind, (inUse.get(kind) ?? 0) + 1);
       try {
@@ -172,7 +172,7 @@ export function createNetwork(deps: NetworkDeps): Network {
         ...(open === undefined
           ? []
           : [`Containers may reach the cloud's metadata address, what listens on this host, and one another: ${open}.`]),
-        ...(restricted === undefined ? [] : [`Restricted servers may reach nothing, or more than they should: ${restricted}`]),
+        ...(restricted === undefined ? [] : [restricted]),
       ];
     },
   };
@@ -188,14 +188,16 @@ function refusal(obstacle: string): AppError {
 
 /**
  * The gate is the only way out, also for names: the Engine's resolver would ask the host's name servers on behalf of an
- * internal network (CVE-2024-29018), so it is pointed at the container itself, where nobody answers.
+ * internal network (CVE-2024-29018), so it is pointed at the container itself, where nobody answers; and a program that asks
+ * nevertheless should not wait ten seconds for that.
  */
-function wayOut(gate: string): Pick<Place, "nameServers" | "environment"> {
+function wayOut(gate: string): Pick<Place, "resolver" | "environment"> {
   const url = `http://${gate}:${gatePort}`;
   const none = "localhost,127.0.0.1,::1";
   const variables = { HTTP_PROXY: url, HTTPS_PROXY: url, NO_PROXY: none };
   const lowerCase = Object.fromEntries(Object.entries(variables).map(([name, value]) => [name.toLowerCase(), value]));
-  return { nameServers: ["127.0.0.1"], environment: { ...variables, ...lowerCase, NODE_USE_ENV_PROXY: "1" } };
+  const resolver = { nameServers: ["127.0.0.1"], options: ["timeout:1", "attempts:1"] };
+  return { resolver, environment: { ...variables, ...lowerCase, NODE_USE_ENV_PROXY: "1" } };
 }
 
 /** At most 15 characters, the kernel's limit for the name of an interface. */

@@ -36,6 +36,7 @@ const debianPackages = [
   "docker-registry",
   "docker.io",
   "gnome-keyring",
+  "iproute2",
   "iptables",
   "libsecret-1-0",
   "postgresql-15",

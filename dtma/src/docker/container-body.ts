@@ -40,7 +40,7 @@ export function containerBody(config: ContainerConfig): Record<string, unknown> 
       Tmpfs: Object.fromEntries(["/tmp", ...config.writablePaths].map((path) => [path, tmpfsOptions])),
       IpcMode: "private",
       LogConfig: { Type: "json-file", Config: { "max-size": "10m", "max-file": "3" } },
-      ...(config.nameServers === undefined ? {} : { Dns: config.nameServers }),
+      ...(config.resolver === undefined ? {} : { Dns: config.resolver.nameServers, DnsOptions: config.resolver.options }),
       PortBindings: portBindings(config.ports),
       Mounts: [
         ...volumeMounts(config.volumes),

@@ -67,8 +67,8 @@ export type ContainerConfig = {
   environment: string[];
   openStdin: boolean;
   network: string;
-  /** Of its resolver; undefined leaves it to the Engine. */
-  nameServers: string[] | undefined;
+  /** undefined leaves it to the Engine. */
+  resolver: { nameServers: string[]; options: string[] } | undefined;
   /** On 127.0.0.1; host 0 is any free port. */
   ports: { container: number; host: number }[];
   capabilities: string[];

@@ -1,6 +1,6 @@
 import { lookup } from "node:dns/promises";
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
-import { connect, isIP, type LookupFunction, type Socket } from "node:net";
+import { type AddressInfo, connect, isIP, type LookupFunction, type Socket } from "node:net";
 import { networkInterfaces } from "node:os";
 import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -202,7 +202,7 @@ export function createEgressProxy(deps: EgressDeps): EgressProxy {
       }
       starting.on("error", (error) => log.error("egress.listener-failed", error));
       server = starting;
-      place = { address, port };
+      place = { address, port: (starting.address() as AddressInfo).port };
     },
     address: () => place,
     counts: () => counts,
