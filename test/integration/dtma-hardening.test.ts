@@ -37,7 +37,8 @@ socket.on("close", () => console.log(text)).on("error", (error) => console.log(e
 /** Script: a request in the form that names the whole address, as for plain HTTP. */
 const forwardScript = (url: string) => `
 const gate = new URL(process.env.http_proxy);
-require("node:http").get({ host: gate.hostname, port: gate.port, path: "${url}", headers: { host: "other.example", "x-mark": "kept" } }, async (r) => {
+const http = require("node:http");
+http.get({ agent: new http.Agent(), host: gate.hostname, port: gate.port, path: "${url}", headers: { host: "other.example", "x-mark": "kept" } }, async (r) => {
   let text = "";
   for await (const chunk of r) text += chunk;
   console.log(r.statusCode, text);
@@ -60,6 +61,11 @@ describe.skipIf(!parts.docker || !hasOutside)("servers on a toolbox whose DTMA r
 
   const bridge = (kind: "open" | "restricted") => bridgeName(createScope(bench.scope, {}), kind);
   const inside = async (name: string, script: string) => (await docker("exec", ids[name] ?? "", "node", "-e", script)).trim();
+  /** In a container that is not of the DTMA, on a network of its own. */
+  const elsewhere = async (script: string) => {
+    const options = ["--rm", "--network", `${bench.scope}-other`, "--label", bench.label, "--entrypoint", "node"];
+    return (await docker("run", ...options, image, "-e", script)).trim();
+  };
   const addressOf = async (name: string) => {
     const { NetworkSettings } = (await inspect(ids[name] ?? "")) as {
       NetworkSettings: { Networks: Record<string, { IPAddress: string; Gateway: string }> };
@@ -100,6 +106,7 @@ describe.skipIf(!parts.docker || !hasOutside)("servers on a toolbox whose DTMA r
     await new Promise<void>((resolve) => neighbour.listen(0, "0.0.0.0", resolve));
     neighbourPort = (neighbour.address() as { port: number }).port;
     image = await bench.serverImage("probe-http.mjs");
+    await docker("network", "create", `${bench.scope}-other`);
     dtma = await bench.start({ data });
     const allowedHosts = [`${outside.address}:8443`, `localhost:${neighbourPort}`, `${outside.hostAddress}:${neighbourPort}`];
     await deploy("restricted", { permissions: { network: "restricted", allowedHosts, writablePaths: ["/cache"] } });
@@ -108,6 +115,7 @@ describe.skipIf(!parts.docker || !hasOutside)("servers on a toolbox whose DTMA r
   });
   afterAll(async () => {
     await bench.close();
+    await docker("network", "rm", `${bench.scope}-other`);
     await outside.close();
     await new Promise((resolve) => neighbour.close(resolve));
   });
@@ -158,7 +166,22 @@ describe.skipIf(!parts.docker || !hasOutside)("servers on a toolbox whose DTMA r
     const container = `${bench.scope}-suid`;
     const copy =
       "fs.copyFileSync(process.execPath,'/suid-node');fs.chownSync('/suid-node',0,0);fs.chmodSync('/suid-node',0o4755)";
-    await docker("run", "--name", container, "--user", "0", "--label", bench.label, "--entrypoint", "node", image, "-e", copy);
+    await docker(
+      "run",
+      "--network",
+      "none",
+      "--name",
+      container,
+      "--user",
+      "0",
+      "--label",
+      bench.label,
+      "--entrypoint",
+      "node",
+      image,
+      "-e",
+      copy,
+    );
     const [suid, asRoot] = [`${bench.scope}/suid:1`, `${bench.scope}/root:1`];
     for (const [made, user] of [
       [suid, "1000:1000"],
@@ -174,7 +197,18 @@ describe.skipIf(!parts.docker || !hasOutside)("servers on a toolbox whose DTMA r
     await deploy("suid", {});
     const gained = ["/suid-node", "-p", "process.geteuid()"] as const;
     expect((await docker("exec", ids.suid ?? "", ...gained)).trim()).toBe("1000");
-    const control = await docker("run", "--rm", "--label", bench.label, "--entrypoint", gained[0], suid, ...gained.slice(1));
+    const control = await docker(
+      "run",
+      "--network",
+      "none",
+      "--rm",
+      "--label",
+      bench.label,
+      "--entrypoint",
+      gained[0],
+      suid,
+      ...gained.slice(1),
+    );
     expect(control.trim()).toBe("0");
 
     image = asRoot;
@@ -248,8 +282,7 @@ describe.skipIf(!parts.docker || !hasOutside)("servers on a toolbox whose DTMA r
 
   it("cannot reach what listens on the host, by any of its addresses, though others on the machine can", async () => {
     const script = (address: string) => tryScript(address, neighbourPort);
-    const control = ["run", "--rm", "--label", bench.label, "--entrypoint", "node", image, "-e"];
-    expect((await docker(...control, script(outside.hostAddress))).trim()).toBe("open");
+    expect(await elsewhere(script(outside.hostAddress))).toBe("open");
     const ownAddress = Object.values(networkInterfaces())
       .flatMap((each) => each ?? [])
       .find(({ family, internal }) => family === "IPv4" && !internal)?.address;
@@ -280,8 +313,7 @@ describe.skipIf(!parts.docker || !hasOutside)("servers on a toolbox whose DTMA r
     expect(await inside("open", script)).toBe("silent");
     expect(await outside.run(script)).toBe("silent");
     expect(execFileSync(process.execPath, ["-e", script], { encoding: "utf8" }).trim()).toBe("silent");
-    const control = ["run", "--rm", "--label", bench.label, "--entrypoint", "node", image, "-e", script];
-    expect((await docker(...control)).trim()).toBe("silent");
+    expect(await elsewhere(script)).toBe("silent");
   });
 
   it("publish a port on 127.0.0.1 and nowhere else, also for a machine that routes to the container itself", async () => {
