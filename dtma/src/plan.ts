@@ -8,7 +8,8 @@ INVARIANTS
 - What is desired is written down on the container before it is brought about, so that a DTMA that is killed in between
   goes on to the same end.
 - A deploy ends with the handshake and the tools; a container in place of another takes its name only after that.
-- Two containers never run on the same volumes or the same port of the host: the old one is stopped first, and started again if the new one fails.
+- Two containers never run on the same volumes or the same port of the host: the old one is stopped first, and started
+  again if the new one fails.
 - A server that is stopped is given its new secrets without being started.
 */
 

@@ -95,6 +95,8 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
   const entries = new Map<string, Entry>();
   const sessions = new Map<string, number>();
   const busy = new Set<string>();
+  /** Servers without a container when an event said to look, while an operation was at work on them. */
+  const missed = new Set<string>();
   const closing = new AbortController();
   const ready = Promise.withResolvers<void>();
   let engine: EngineInfo | undefined;
@@ -243,6 +245,11 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
     return run;
   }
 
+  const look = (name: string) =>
+    void queue(name, () => refresh(name, true)).catch((error: unknown) =>
+      log.error("server.refresh-failed", error, { server: name }),
+    );
+
   async function listAll(): Promise<ContainerView[]> {
     const ids = await docker.listContainers(kindFilter(scope, "server"));
     const views = await Promise.all(ids.map((id) => docker.getContainer(id)));
@@ -256,8 +263,6 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
     const opened = Promise.withResolvers<void>();
     // Until everything was listed and put in order, what an event is about is only noted.
     let noted: Set<string> | undefined = new Set();
-    const look = (name: string) =>
-      void servers.refresh(name).catch((error: unknown) => log.error("server.refresh-failed", error, { server: name }));
     const watching = docker.watch(
       kindFilter(scope, "server"),
       opened.resolve,
@@ -327,10 +332,12 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
     }
   }
 
-  async function refresh(name: string): Promise<void> {
+  async function refresh(name: string, isEvent = false): Promise<void> {
     const container = await docker.getContainer(containerName(scope, name));
     const isOurs = container?.labels[scopeLabel] === scope.name && readServerLabels(container.labels)?.spec.name === name;
     if (container !== undefined && isOurs) take(container);
+    // An operation that replaces the container has none under the server's name for a moment.
+    else if (isEvent && busy.has(name)) missed.add(name);
     else forget(name);
   }
 
@@ -375,6 +382,7 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
         return;
       }
       busy.delete(name);
+      if (missed.delete(name)) look(name);
       checkLater(name);
     },
     isUp,
