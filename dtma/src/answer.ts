@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { AppError, toAppError } from "../../shared/errors.ts";
 import type { Tool } from "../../shared/model/tool.ts";
 import type { Docker } from "./docker/docker.ts";
@@ -6,6 +7,8 @@ import type { Log } from "./log.ts";
 import type { Secrets } from "./secrets.ts";
 import type { Handshake, Servers } from "./servers.ts";
 
+/** How long a container without a required handshake must have run to count as started. */
+const stayUpMs = 1_500;
 const lastLines = 40;
 const secretsPath = "/run/secrets";
 
@@ -20,7 +23,7 @@ type AnswerDeps = {
 
 export type Answer = { protocolVersion: string; tools: Tool[] };
 
-/** Waits until the server in a container answers. */
+/** Waits until the server in a container answers or, where that is not asked, has stayed up. */
 export function createAnswering({ docker, secrets, servers, handshake, answerMs, log }: AnswerDeps) {
   async function explain(failure: AppError, containerId: string): Promise<AppError> {
     const view = await docker.getContainer(containerId).catch(() => undefined);
@@ -47,16 +50,14 @@ export function createAnswering({ docker, secrets, servers, handshake, answerMs,
   }
 
   /** SERVER_EXITED as soon as the container ends, SERVER_SILENT when nothing answers; both with the last lines. */
-  return async function answer(id: string, runSignal: AbortSignal): Promise<Answer> {
+  async function answer(id: string, runSignal: AbortSignal): Promise<Answer> {
     const view = await docker.getContainer(id);
     const labels = view === undefined ? undefined : readServerLabels(view.labels);
     if (view === undefined || labels === undefined) throw new AppError("NOT_FOUND");
     const ended = new AbortController();
     const signal = AbortSignal.any([runSignal, ended.signal]);
     const died = docker.waitContainer(id, signal).then((exitCode) => {
-      throw new AppError("SERVER_EXITED", {
-        message: `The server ended right after it was started, with exit code ${exitCode}.`,
-      });
+      throw exited(exitCode);
     });
     const answered = (async () => {
       if (view.state !== "running") return await died;
@@ -73,5 +74,27 @@ export function createAnswering({ docker, secrets, servers, handshake, answerMs,
       ended.abort(new AppError("CANCELLED"));
       died.catch(() => {});
     }
-  };
+  }
+
+  /** SERVER_EXITED, with the last lines, when the container ends within a moment. */
+  async function stayUp(id: string, runSignal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const signal = AbortSignal.any([runSignal, over.signal]);
+    const died = docker.waitContainer(id, signal);
+    try {
+      const exitCode = await Promise.race([died, sleep(stayUpMs, undefined, { signal })]);
+      if (exitCode !== undefined) throw await explain(exited(exitCode), id);
+    } finally {
+      over.abort(new AppError("CANCELLED"));
+      died.catch(() => {});
+    }
+  }
+
+  return { answer, stayUp };
+}
+
+function exited(exitCode: number): AppError {
+  return new AppError("SERVER_EXITED", {
+    message: `The server ended right after it was started, with exit code ${exitCode}.`,
+  });
 }

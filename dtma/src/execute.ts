@@ -6,7 +6,7 @@ import type { AccessList } from "./access.ts";
 import { type Answer, createAnswering } from "./answer.ts";
 import { checkSpec } from "./check-spec.ts";
 import type { Claim, Collector } from "./collector.ts";
-import type { ContainerView, Docker } from "./docker/docker.ts";
+import type { ContainerView, Docker, ImageView } from "./docker/docker.ts";
 import type { Drains } from "./drains.ts";
 import type { BuildTarget, Images, PulledImage } from "./images/images.ts";
 import { secretVariablesVariable } from "./images/secret-preload.ts";
@@ -43,6 +43,8 @@ export type ReleaseRequest = {
   kind: OperationKind;
   serverId: ServerId;
   spec: ServerSpec;
+  /** What the spec becomes once the image is there, for one that could not say everything before. */
+  fit?: (image: ImageView) => ServerSpec;
   secrets: Omit<GivenSecrets, "previousFolder">;
   number: number;
   /** What a rollback from it goes back to. */
@@ -105,7 +107,7 @@ type ExecutorDeps = {
 
 export function createExecutor(deps: ExecutorDeps): Executor {
   const { docker, scope, images, secrets, network, volumes, collector, releases, log } = deps;
-  const answer = createAnswering(deps);
+  const { answer, stayUp } = createAnswering(deps);
 
   function mustRequest({ request }: Run) {
     if (request === undefined) throw new AppError("INTERNAL");
@@ -152,6 +154,16 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     run.report({ detail: run.made.image?.reference ?? "" });
   }
 
+  /** Completes the spec with what its image says; what comes out is checked like what was asked. */
+  async function fitToImage(run: Run): Promise<void> {
+    const { fit, ...request } = mustRequest(run);
+    if (fit === undefined) return;
+    const image = await docker.getImage(run.made.image?.id ?? "");
+    if (image === undefined) throw new AppError("IMAGE_NOT_FOUND");
+    run.request = { ...request, spec: fit(image) };
+    checkSpec(run.request.spec);
+  }
+
   async function createContainer(run: Run): Promise<void> {
     const { spec, serverId, secrets: given, number, previous } = mustRequest(run);
     const image = run.made.image;
@@ -183,14 +195,15 @@ export function createExecutor(deps: ExecutorDeps): Executor {
         {
           image: image.id,
           labels: serverLabels(scope, labels),
-          command: spec.arguments.length === 0 ? undefined : [...image.command, ...spec.arguments],
+          command: commandOf(spec, image),
           environment: [
             ...Object.entries({ ...place.environment, ...spec.environment }).map(([name, value]) => `${name}=${value}`),
             ...(isNpm
               ? [`${secretVariablesVariable}=${variables.map(([variable, name]) => `${variable}:${name}`).join(",")}`]
               : variables.map(([variable, value]) => `${variable}=${value}`)),
           ],
-          openStdin: transport.type === "stdio",
+          // Who need not speak MCP may speak it on stdin all the same, whatever port its image names.
+          openStdin: transport.type === "stdio" || spec.handshake === "optional",
           network: place.network,
           resolver: place.resolver,
           ports: [...permissions.ports, ...ownPort],
@@ -317,6 +330,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
         case "restore-image":
           return await restoreImage(step.release, run);
         case "create-container":
+          await fitToImage(run);
           return await createContainer(run);
         case "set-desired":
           return await docker.setRestartPolicy(target(run), step.desired === "running" ? "unless-stopped" : "no");
@@ -329,6 +343,8 @@ export function createExecutor(deps: ExecutorDeps): Executor {
         }
         case "start-container":
           return await docker.startContainer(target(run), run.signal);
+        case "stay-up":
+          return await stayUp(target(run), run.signal);
         case "handshake":
           run.made.answer = await answer(target(run), run.signal);
           return run.report({ detail: `MCP ${run.made.answer.protocolVersion}` });
@@ -381,6 +397,12 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     const container = await docker.getContainer(name);
     if (container !== undefined && container.labels[serverIdLabel] !== undefined) await docker.removeContainer(container.id);
   }
+}
+
+/** undefined leaves the image's own command as it is. */
+function commandOf({ command, arguments: more }: ServerSpec, image: PulledImage): string[] | undefined {
+  if (command !== undefined) return [...command, ...more];
+  return more.length === 0 ? undefined : [...image.command, ...more];
 }
 
 function toImageRun({ reference, digest }: PulledImage): ServerLabels["image"] {

@@ -34,6 +34,13 @@ describe("labels", () => {
     expect(createScope("mine", { "dev.dtma.scope": "other" }).labels["dev.dtma.scope"]).toBe("mine");
   });
 
+  it("of whoever deploys a server stand beside ours and in no one's place", () => {
+    const labels = { team: "z", owner: "y", "dev.dtma.scope": "other", "dev.dtma.more": "x" };
+    const own = serverLabels(createScope("mine", { team: "x" }), { ...server, spec: { ...spec, labels } });
+    expect(own).toMatchObject({ team: "x", owner: "y", "dev.dtma.scope": "mine" });
+    expect(own).not.toHaveProperty(["dev.dtma.more"]);
+  });
+
   it("that are not a server's, or broken, are nobody's", () => {
     const labels = serverLabels(createScope("default", {}), server);
     expect(readServerLabels({})).toBeUndefined();

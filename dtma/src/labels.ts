@@ -12,6 +12,7 @@ INVARIANTS
 - A container counts as a server's own only under its final name; `_new` and `_old` mark an update that is under way,
   `_drain-…` what has been replaced and still has sessions. No server's name has an underscore.
 - No label ever holds a secret's value.
+- Labels of whoever deploys a server stand next to ours and never in their place.
 */
 
 const prefix = "dev.dtma.";
@@ -74,6 +75,7 @@ export function volumeLabels(scope: Scope, spec: ServerSpec, id: ServerId): Labe
 
 export function serverLabels(scope: Scope, server: ServerLabels): Labels {
   return {
+    ...foreignLabels(server.spec.labels),
     ...scope.labels,
     [kindLabel]: "server",
     [serverIdLabel]: server.serverId,
@@ -84,6 +86,11 @@ export function serverLabels(scope: Scope, server: ServerLabels): Labels {
     ...(server.release === undefined ? {} : { [releaseLabel]: String(server.release) }),
     ...(server.previous === undefined ? {} : { [previousLabel]: JSON.stringify(server.previous) }),
   };
+}
+
+/** What is left of labels somebody else chose: none that a DTMA reads as its own. */
+function foreignLabels(labels: Labels = {}): Labels {
+  return Object.fromEntries(Object.entries(labels).filter(([key]) => !key.startsWith(prefix)));
 }
 
 /** undefined when the labels are not those of a server, or were written by a DTMA this one does not understand. */

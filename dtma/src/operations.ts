@@ -29,7 +29,7 @@ const progressEveryMs = 200;
 
 export interface Operations {
   /** CONFLICT while another operation works on the server; ALREADY_EXISTS, INVALID_INPUT, SECRET_MISSING, DOCKER_UNAVAILABLE. */
-  deploy(name: string, request: DeployRequest): Promise<OperationId>;
+  deploy(name: string, request: DeployRequest, fit?: ReleaseRequest["fit"]): Promise<OperationId>;
   /** CONFLICT, NOT_FOUND, DOCKER_UNAVAILABLE; SECRET_MISSING for what is to start without a secret it requires. */
   begin(kind: SimpleKind, name: string): Promise<OperationId>;
   /** Back to the release before, with the secrets of now. CONFLICT, NOT_FOUND, SECRET_MISSING, DOCKER_UNAVAILABLE. */
@@ -218,7 +218,7 @@ export function createOperations(deps: OperationsDeps): Operations {
   }
 
   return {
-    async deploy(name, request) {
+    async deploy(name, request, fit) {
       mustBeFree(name);
       if (request.spec.name !== name) {
         throw new AppError("INVALID_INPUT", {
@@ -244,7 +244,8 @@ export function createOperations(deps: OperationsDeps): Operations {
       const { serverId, spec, secretValues, deadlineMs } = request;
       const secrets = { values: secretValues, removed: [], mayLack: false };
       const previous = there === undefined ? undefined : asPrevious(there);
-      return await launchRelease(there, { kind: "deploy", spec }, { serverId, spec, secrets, previous }, deadlineMs);
+      const release = { serverId, spec, secrets, previous, ...(fit === undefined ? {} : { fit }) };
+      return await launchRelease(there, { kind: "deploy", spec }, release, deadlineMs);
     },
     async begin(kind, name) {
       servers.mustHaveEngine();

@@ -41,6 +41,20 @@ describe("plan", () => {
     ]);
   });
 
+  it("asks only for a container that stays up where the handshake is optional", () => {
+    const optional = spec({ handshake: "optional" });
+    const started = ["start-container", "stay-up"];
+    expect(words({ kind: "deploy", spec: optional }, { state: "absent" })).toEqual([
+      "fetch-image",
+      "create-container",
+      ...started,
+      "take-over",
+    ]);
+    expect(words({ kind: "start" }, present({ spec: optional, isUp: false }))).toEqual(["set-desired", ...started]);
+    expect(words({ kind: "start" }, present({ spec: optional }))).toEqual(["set-desired", "stay-up"]);
+    expect(words({ kind: "restart" }, present({ spec: optional })).slice(-2)).toEqual(started);
+  });
+
   it("builds an image for a package", () => {
     expect(words({ kind: "deploy", spec: npm }, { state: "absent" }).slice(0, 3)).toEqual([
       "fetch-package",

@@ -7,7 +7,8 @@ INVARIANTS
 - Pure: what is asked for and what is there → the steps that get there, in order.
 - What is desired is written down on the container before it is brought about, so that a DTMA that is killed in between
   goes on to the same end.
-- A deploy ends with the handshake and the tools; a container in place of another takes its name only after that.
+- A deploy ends with the handshake and the tools; a container in place of another takes its name only after that. Where
+  the spec calls the handshake optional, staying up for a moment is enough, and health is looked for afterwards.
 - Two containers never run on the same volumes or the same port of the host: the old one is stopped first, and started
   again if the new one fails.
 - A server that is stopped is given its new secrets without being started.
@@ -26,6 +27,8 @@ export type PlanStep =
   | { do: "close-sessions" }
   | { do: "stop-container" }
   | { do: "start-container" }
+  /** Whether the container is still there a moment after its start. */
+  | { do: "stay-up" }
   | { do: "handshake" }
   | { do: "list-tools" }
   /** The new container becomes the server's, under the server's own name. */
@@ -54,7 +57,9 @@ export type SimpleKind = Exclude<OperationKind, "deploy" | "rollback" | "rotate"
 export function plan(wanted: Wanted, observed: Observed): PlanStep[] {
   const isUp = observed.state === "present" && observed.isUp;
   const stop: PlanStep[] = isUp ? [{ do: "close-sessions" }, { do: "stop-container" }] : [];
-  const start: PlanStep[] = [{ do: "start-container" }, { do: "handshake" }, { do: "list-tools" }];
+  const spec = specOf(wanted, observed);
+  const proof: PlanStep[] = spec?.handshake === "optional" ? [{ do: "stay-up" }] : [{ do: "handshake" }, { do: "list-tools" }];
+  const start: PlanStep[] = [{ do: "start-container" }, ...proof];
 
   /** From an image that is there to the server in its new container. */
   function replace({ permissions }: ServerSpec): PlanStep[] {
@@ -89,7 +94,7 @@ export function plan(wanted: Wanted, observed: Observed): PlanStep[] {
         : [restore, ...replace(wanted.release.spec)];
     }
     case "start":
-      return [{ do: "set-desired", desired: "running" }, ...(isUp ? start.slice(1) : start)];
+      return [{ do: "set-desired", desired: "running" }, ...(isUp ? proof : start)];
     case "stop":
       return [{ do: "set-desired", desired: "stopped" }, ...stop];
     case "restart":
@@ -97,6 +102,13 @@ export function plan(wanted: Wanted, observed: Observed): PlanStep[] {
     case "delete":
       return [...stop, { do: "remove-server" }];
   }
+}
+
+/** Of the container that is to run. */
+function specOf(wanted: Wanted, observed: Observed): ServerSpec | undefined {
+  if (wanted.kind === "deploy") return wanted.spec;
+  if (wanted.kind === "rollback" || wanted.kind === "rotate") return wanted.release.spec;
+  return observed.state === "present" ? observed.spec : undefined;
 }
 
 const visibleAs: Record<PlanStep["do"], OperationStepId | undefined> = {
@@ -109,6 +121,7 @@ const visibleAs: Record<PlanStep["do"], OperationStepId | undefined> = {
   "close-sessions": "stop",
   "stop-container": "stop",
   "start-container": "start",
+  "stay-up": "start",
   handshake: "handshake",
   "list-tools": "tools",
   "take-over": undefined,

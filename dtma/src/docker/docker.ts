@@ -57,6 +57,25 @@ export type ImageView = {
   labels: Labels;
   hasEntrypoint: boolean;
   command: string[];
+  /** TCP ports, lowest first. */
+  exposedPorts: number[];
+};
+
+/** One container of the host, whoever made it, as Docker's list has it. */
+export type ContainerSummary = {
+  id: string;
+  name: string;
+  image: string;
+  imageId: string;
+  command: string;
+  /** Seconds since 1970, as Docker counts here. */
+  created: number;
+  /** Docker's word. */
+  state: string;
+  /** Docker's sentence without the time in it, which would be wrong a moment later: `Up (healthy)`, `Exited (137)`. */
+  status: string;
+  ports: { ip: string | undefined; privatePort: number; publicPort: number | undefined; type: string }[];
+  labels: Labels;
 };
 
 /** What a container is created from; container-body.ts adds what holds for every server. */
@@ -103,6 +122,8 @@ export interface Docker {
 
   /** Running or not; with `network` only those that are made for it. */
   listContainers(labels: Labels, network?: string): Promise<string[]>;
+  /** Every container of the host, oldest first. */
+  listHostContainers(): Promise<ContainerSummary[]>;
   /** undefined when it does not exist. */
   getContainer(idOrName: string): Promise<ContainerView | undefined>;
   createContainer(name: string, config: ContainerConfig, signal?: AbortSignal): Promise<string>;

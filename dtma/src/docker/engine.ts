@@ -4,7 +4,15 @@ import type { LogLine, ServerLoad } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
 import { createDockerCalls, dockerMessage, translate } from "./calls.ts";
 import { containerBody, volumeMounts } from "./container-body.ts";
-import type { ContainerView, Docker, DockerEvent, ImageView, Labels, NetworkView } from "./docker.ts";
+import type {
+  ContainerSummary,
+  ContainerView,
+  Docker,
+  DockerEvent,
+  ImageView,
+  Labels,
+  NetworkView,
+} from "./docker.ts";
 import { endAllProcesses, openProcess } from "./exec.ts";
 import { type EngineStats, toLoad } from "./load.ts";
 import { pullImage } from "./pull.ts";
@@ -36,7 +44,24 @@ type NetworkInspect = {
 type ImageInspect = {
   Id: string;
   RepoDigests: string[] | null;
-  Config: { Labels: Labels | null; Entrypoint: string[] | null; Cmd: string[] | null };
+  Config: {
+    Labels: Labels | null;
+    Entrypoint: string[] | null;
+    Cmd: string[] | null;
+    ExposedPorts?: Record<string, unknown> | null;
+  };
+};
+type ListedContainer = {
+  Id: string;
+  Names: string[] | null;
+  Image: string;
+  ImageID: string;
+  Command: string;
+  Created: number;
+  State: string;
+  Status: string;
+  Ports: { IP?: string; PrivatePort: number; PublicPort?: number; Type: string }[] | null;
+  Labels: Labels | null;
 };
 
 /** Docker over dockerode. `dockerHost` as in DOCKER_HOST; undefined takes the usual sockets. Nothing is dialled yet. */
@@ -96,6 +121,11 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
         query: { all: true, filters },
       });
       return list.map(({ Id }) => Id);
+    },
+
+    async listHostContainers() {
+      const list = await calls.json<ListedContainer[]>({ method: "GET", path: "/containers/json", query: { all: true } });
+      return list.map(toSummary).sort((left, right) => left.created - right.created || (left.id < right.id ? -1 : 1));
     },
 
     async getContainer(idOrName) {
@@ -367,6 +397,32 @@ function toImageView(image: ImageInspect, reference: string): ImageView {
     labels: image.Config.Labels ?? {},
     hasEntrypoint: (image.Config.Entrypoint ?? []).length > 0,
     command: image.Config.Cmd ?? [],
+    exposedPorts: Object.keys(image.Config.ExposedPorts ?? {})
+      .filter((port) => !port.includes("/") || port.endsWith("/tcp"))
+      .map((port) => Number.parseInt(port, 10))
+      .sort((left, right) => left - right),
+  };
+}
+
+function toSummary(listed: ListedContainer): ContainerSummary {
+  const ports = (listed.Ports ?? []).map(({ IP, PrivatePort, PublicPort, Type }) => ({
+    ip: IP,
+    privatePort: PrivatePort,
+    publicPort: PublicPort,
+    type: Type,
+  }));
+  return {
+    id: listed.Id,
+    // Links give a container further names, with a slash in them.
+    name: (listed.Names ?? []).map((name) => name.replace(/^\//, "")).find((name) => !name.includes("/")) ?? "",
+    image: listed.Image,
+    imageId: listed.ImageID,
+    command: listed.Command,
+    created: listed.Created,
+    state: listed.State,
+    status: listed.Status.replace(/ (?:(?:About an?|Less than a) \w+|\d+ \w+)(?: ago)?/, ""),
+    ports: ports.sort((left, right) => left.privatePort - right.privatePort),
+    labels: listed.Labels ?? {},
   };
 }
 
