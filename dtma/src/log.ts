@@ -24,6 +24,24 @@ export function createLog(write: (line: string) => void, now: () => number = Dat
   };
 }
 
+/** The last lines of the log, kept in memory. */
+export interface LogTail {
+  add(line: string): void;
+  /** Oldest first. */
+  last(count: number): string[];
+}
+
+export function createLogTail(keptLines = 1_000): LogTail {
+  const lines: string[] = [];
+  return {
+    add(line) {
+      lines.push(line.trimEnd());
+      if (lines.length > keptLines) lines.shift();
+    },
+    last: (count) => (count === 0 ? [] : lines.slice(-count)),
+  };
+}
+
 function redact(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(redact);
   if (value === null || typeof value !== "object") return value;
