@@ -22,10 +22,13 @@ import { engineGaps } from "./host/engine-gaps.ts";
 import { createFirewall } from "./host/firewall.ts";
 import { createHostLoad } from "./host/host-load.ts";
 import { listeningSockets, type Socket } from "./host/listening.ts";
+import { createSystemMetrics } from "./host/system-metrics.ts";
+import { createHostContainers } from "./host-containers.ts";
 import { createImages } from "./images/images.ts";
 import { openJournal } from "./journal.ts";
 import { createScope, networkName, scopeFilter, serverNameLabel } from "./labels.ts";
-import { createLog } from "./log.ts";
+import { openLegacy } from "./legacy/index.ts";
+import { createLog, createLogTail } from "./log.ts";
 import { createNetwork } from "./network.ts";
 import { createOperations } from "./operations.ts";
 import { createRecover } from "./recover.ts";
@@ -34,7 +37,7 @@ import { openFulfiller } from "./report/fulfil.ts";
 import { createReporter } from "./report/index.ts";
 import { openTargetStore } from "./report/target.ts";
 import { createSecrets } from "./secrets.ts";
-import { createServerLogs } from "./server-logs.ts";
+import { createServerLogs, type LogOptions } from "./server-logs.ts";
 import { createServers } from "./servers.ts";
 import { reachableHost, type Settings, SettingsError } from "./settings.ts";
 import { createStats } from "./stats.ts";
@@ -66,7 +69,11 @@ export type Seams = { docker?(docker: Docker): Docker; data?(data: DataFolder): 
 
 /** Builds everything, in a readable order, and serves until it is ended. SettingsError for what a person has to mend. */
 export async function startDtma(settings: Settings, seams: Seams = {}): Promise<void> {
-  const log = createLog((line) => process.stderr.write(line));
+  const logTail = createLogTail();
+  const log = createLog((line) => {
+    logTail.add(line);
+    process.stderr.write(line);
+  });
   process.removeAllListeners("warning");
   // Node's own word on node:sqlite, of which only the file lock is used here.
   process.on(
@@ -247,6 +254,25 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     const { condition } = reporter.state();
     return condition === null ? {} : { reporting: condition };
   }
+  const hostContainers = createHostContainers({ docker, log });
+  const logs = async function* (name: string, options: LogOptions) {
+    const server = servers.get(name);
+    if (server === undefined) return;
+    yield* serverLogs.read(name, (which) => docker.logs(server.container.id, which), options);
+  };
+  const legacy = await openLegacy({
+    data,
+    scope,
+    servers,
+    operations,
+    hostContainers,
+    metrics: createSystemMetrics(createHostLoad(data.path), data.path),
+    getImage: docker.getImage,
+    listen: hub.listen,
+    logs,
+    version,
+    hasApiBaseUrl: settings.hasApiBaseUrl,
+  });
   const api = createApi({
     certificate,
     guard: createGuard({ tokenHash: token.hash, allowedHosts: [hostname().toLowerCase(), ...settings.allowedHosts] }),
@@ -261,11 +287,9 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     reporter,
     info,
     exposure,
-    async *logs(name, options) {
-      const server = servers.get(name);
-      if (server === undefined) return;
-      yield* serverLogs.read(name, (which) => docker.logs(server.container.id, which), options);
-    },
+    logs,
+    legacy,
+    logTail,
     shutdown: (request) => void end(request),
     log,
   });
@@ -295,6 +319,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
         await Promise.all(up.map(({ container }) => docker.stopContainer(container.id, stopGraceSeconds)));
       }
       await servers.close();
+      await hostContainers.close();
       await api.close();
       data.close();
     } catch (error) {
@@ -310,7 +335,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
   process.on("disconnect", endAsSet);
   if (settings.parentPipe) process.stdin.on("error", endAsSet).on("end", endAsSet).on("close", endAsSet).resume();
 
-  await servers.ready;
+  await Promise.all([servers.ready, hostContainers.ready]);
   const { port } = await api.listen(settings.host, settings.port).catch((error: NodeJS.ErrnoException) => {
     if (error.code === undefined) throw error;
     throw new SettingsError(`The DTMA cannot listen on ${settings.host}:${settings.port}: ${listenProblem(error.code)}.`);

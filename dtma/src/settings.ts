@@ -66,6 +66,8 @@ export type Settings = Readonly<{
   /** As DOCKER_HOST. */
   dockerHost: string | undefined;
   token: string | undefined;
+  /** Whether a service is named that the agent before sent its heartbeats to. */
+  hasApiBaseUrl: boolean;
   /** Text of the file that says where to report to, until a control centre says so. */
   reporting: string | undefined;
 }>;
@@ -117,6 +119,7 @@ export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources)
     answerMs: readNumber("--answer-seconds", from(flags["answer-seconds"], "DTMA_ANSWER_SECONDS") ?? "30", 1, 600) * 1_000,
     dockerHost: nonEmpty(env.DOCKER_HOST) ?? nonEmpty(configuration.DOCKER_HOST),
     token: readToken(flags["token-file"], from(undefined, "DTMA_AUTH_TOKEN"), readFile),
+    hasApiBaseUrl: from(undefined, "AGENTOPIA_API_BASE_URL") !== undefined,
     reporting: readReporting(from(flags["reporting-file"], "DTMA_REPORTING_FILE"), readFile),
   });
 }

@@ -3,6 +3,7 @@ import { AppError } from "../../../shared/errors.ts";
 import type { AccessList } from "../access.ts";
 import type { Certificate } from "../certificate.ts";
 import type { McpGateway } from "../gateway/gateway.ts";
+import { notFoundBody } from "../legacy/answers.ts";
 import type { Log } from "../log.ts";
 import { addAccessRoutes } from "./access-routes.ts";
 import { toFailure } from "./failures.ts";
@@ -55,12 +56,14 @@ export function createApi(deps: ApiDeps): Api {
     if (status === 429) void reply.header("retry-after", "60");
     return reply.status(status).send(body);
   });
-  fastify.setNotFoundHandler((_request, reply) => {
+  fastify.setNotFoundHandler((request, reply) => {
+    if (!isOwnPath(request.url)) return reply.status(404).send(notFoundBody);
     const error = new AppError("NOT_FOUND", { message: "There is no such address here." });
     return reply.status(404).send({ error: error.toShape() });
   });
   fastify.addHook("onRequest", async (request) => {
     guard.checkPlace(request.raw);
+    if (request.is404 && !isOwnPath(request.url)) return;
     const { isPublic, isMcp } = request.routeOptions.config as RouteConfig;
     if (isPublic === true || isMcp === true) return;
     const token = guard.bearer(request.raw);
@@ -98,6 +101,11 @@ export function createApi(deps: ApiDeps): Api {
       await fastify.close();
     },
   };
+}
+
+/** What no agent before had; the rest of what does not exist is answered in its words, with or without a token. */
+function isOwnPath(url: string): boolean {
+  return /^\/v1(?:[/?]|$)/.test(url);
 }
 
 /** Plain or with TLS, it has the same face here; Fastify types the two apart by their raw server. */
