@@ -83,7 +83,7 @@ it("lets no second DTMA into its data folder, and another one after a kill", asy
 
 it("asks for the token everywhere but at /health", async () => {
   const dtma = await bench.start({ env: noDocker });
-  for (const path of ["/v1/info", "/v1/servers", "/events", "/status", "/v1/access", "/mcp/servers/any/mcp"]) {
+  for (const path of ["/v1/info", "/v1/servers", "/events", "/v1/access", "/mcp/servers/any/mcp"]) {
     const wrong = await fetch(new URL(path, dtma.ready.url), { headers: { authorization: "Bearer not-the-token-of-it" } });
     expect([path, wrong.status, wrong.headers.get("www-authenticate")]).toEqual([path, 401, "Bearer"]);
   }
