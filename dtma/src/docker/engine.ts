@@ -4,15 +4,7 @@ import type { LogLine, ServerLoad } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
 import { createDockerCalls, dockerMessage, translate } from "./calls.ts";
 import { containerBody, volumeMounts } from "./container-body.ts";
-import type {
-  ContainerSummary,
-  ContainerView,
-  Docker,
-  DockerEvent,
-  ImageView,
-  Labels,
-  NetworkView,
-} from "./docker.ts";
+import type { ContainerSummary, ContainerView, Docker, DockerEvent, ImageView, Labels, NetworkView } from "./docker.ts";
 import { endAllProcesses, openProcess } from "./exec.ts";
 import { type EngineStats, toLoad } from "./load.ts";
 import { pullImage } from "./pull.ts";
