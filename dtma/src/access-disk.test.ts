@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { AccessEntry } from "../../shared/dtma-protocol.ts";
 import { openAccessList } from "./access.ts";
 import type { DataFolder } from "./data-folder.ts";
-import { hashToken } from "./data-folder.ts";
+import { hashToken } from "./token-hash.ts";
 
 const connectionId = "7b0f2f0e-6d3a-4c59-9d5b-0a4f3f1f6c11" as AccessEntry["connectionId"];
 const entry: AccessEntry = { connectionId, server: "echo", tokenHash: hashToken("the-token"), allowedTools: null };

@@ -2,7 +2,8 @@ import { randomUUID } from "node:crypto";
 import { beforeEach, describe, expect, it } from "vitest";
 import { type AccessEntry, accessEntry } from "../../shared/dtma-protocol.ts";
 import { openAccessList } from "./access.ts";
-import { type DataFolder, hashToken } from "./data-folder.ts";
+import type { DataFolder } from "./data-folder.ts";
+import { hashToken } from "./token-hash.ts";
 
 const entry = (token: string, allowedTools: string[] | null = null, connectionId: string = randomUUID()): AccessEntry =>
   accessEntry.parse({ connectionId, server: "one", tokenHash: hashToken(token), allowedTools });

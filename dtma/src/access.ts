@@ -2,8 +2,8 @@ import { z } from "zod";
 import { type AccessEntry, accessEntry } from "../../shared/dtma-protocol.ts";
 import { connectionId, timestampMs } from "../../shared/model/ids.ts";
 import type { DataFolder } from "./data-folder.ts";
-import { hashToken } from "./data-folder.ts";
 import { type AccessSources, compareAccess, type Direct, mergeAccess, takeList } from "./report/access-rule.ts";
+import { hashToken } from "./token-hash.ts";
 
 /*
 INVARIANTS

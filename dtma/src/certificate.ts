@@ -1,26 +1,95 @@
 import "reflect-metadata";
-import { webcrypto, X509Certificate } from "node:crypto";
+import { createHash, webcrypto, X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
+import type { CertificateState } from "../../shared/dtma-protocol.ts";
 import type { DataFolder } from "./data-folder.ts";
+import type { Log } from "./log.ts";
+
+/*
+INVARIANTS
+- The key is made at the first start and kept for good; the certificate around it is renewed. Clients pin the SHA-256 of
+  the public key, so a renewal asks nobody to trust anything again, and names and dates in the certificate prove nothing.
+- A certificate made by an older DTMA, with its longer life, is kept until it is due.
+*/
 
 const fileName = "certificate.pem";
-const validYears = 20;
+const validYears = 2;
+const lookEveryMs = 12 * 60 * 60_000;
+const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 
-export type Certificate = { key: string; cert: string; fingerprint: string };
+export type KeyAndCertificate = { key: string; cert: string };
 
-/**
- * The DTMA's own certificate, made at the first start and kept. Clients pin its SHA-256, so names and dates in it prove
- * nothing; it lives long because a new one would have to be trusted again by hand.
- */
-export async function openCertificate(data: DataFolder): Promise<Certificate> {
+export interface Certificate {
+  current(): KeyAndCertificate;
+  /** SHA-256 of the public key, as upper-case hex pairs with colons. It never changes. */
+  fingerprint: string;
+  /** Makes a new certificate for the same key, and has it served. */
+  renew(): Promise<CertificateState>;
+  /** Renews when less than a third of its life is left; answers whether it was due. */
+  renewIfDue(): Promise<boolean>;
+  /** Tells of every new certificate. */
+  onRenewed(listener: (certificate: KeyAndCertificate) => void): void;
+}
+
+/** Reads the certificate, or makes it, and renews it from now on when it is due. */
+export async function openCertificate(data: DataFolder, log: Log, now: () => number = Date.now): Promise<Certificate> {
   const kept = await data.read(fileName);
-  if (kept !== undefined) {
-    const start = kept.indexOf("-----BEGIN CERTIFICATE-----");
-    return describe(kept.slice(0, start), kept.slice(start));
+  let current = kept === undefined ? await make(await generateKeys(), now()) : split(kept);
+  if (kept === undefined) await save(current);
+  let lastRenewal: Promise<unknown> = Promise.resolve();
+  const listeners: ((certificate: KeyAndCertificate) => void)[] = [];
+
+  async function save({ key, cert }: KeyAndCertificate): Promise<void> {
+    await data.write(fileName, `${key}\n${cert}\n`);
   }
-  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
-  const notBefore = new Date();
+
+  async function renewNow(): Promise<CertificateState> {
+    const next = await make(await importKeys(current), now());
+    await save(next);
+    current = next;
+    for (const listener of listeners) listener(next);
+    const { fingerprint, notAfter } = describe(next.cert);
+    log.info("certificate.renewed", { notAfter: new Date(notAfter).toISOString() });
+    return { fingerprint, notAfter };
+  }
+
+  const certificate: Certificate = {
+    current: () => current,
+    fingerprint: describe(current.cert).fingerprint,
+    renew() {
+      const renewal = lastRenewal.catch(() => {}).then(renewNow);
+      lastRenewal = renewal;
+      return renewal;
+    },
+    async renewIfDue() {
+      const { notBefore, notAfter } = describe(current.cert);
+      if (notAfter - now() >= (notAfter - notBefore) / 3) return false;
+      await certificate.renew();
+      return true;
+    },
+    onRenewed: (listener) => void listeners.push(listener),
+  };
+
+  const look = () => certificate.renewIfDue().catch((error: unknown) => log.error("certificate.not-renewed", error));
+  setInterval(() => void look(), lookEveryMs).unref();
+  await look();
+  return certificate;
+}
+
+/** The fingerprint of the certificate in a data folder, also while a DTMA works in it; undefined when there is none yet. */
+export async function readFingerprint(dataFolder: string): Promise<string | undefined> {
+  try {
+    return describe(split(await readFile(join(dataFolder, fileName), "utf8")).cert).fingerprint;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+async function make(keys: CryptoKeyPair, nowMs: number): Promise<KeyAndCertificate> {
+  const notBefore = new Date(nowMs);
   const notAfter = new Date(notBefore);
   notAfter.setUTCFullYear(notAfter.getUTCFullYear() + validYears);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
@@ -38,11 +107,41 @@ export async function openCertificate(data: DataFolder): Promise<Certificate> {
     ],
   });
   const key = x509.PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey), "PRIVATE KEY");
-  const cert = certificate.toString("pem");
-  await data.write(fileName, `${key}\n${cert}\n`);
-  return describe(key, cert);
+  return { key, cert: certificate.toString("pem") };
 }
 
-function describe(key: string, cert: string): Certificate {
-  return { key, cert, fingerprint: new X509Certificate(cert).fingerprint256 };
+type CryptoKeyPair = webcrypto.CryptoKeyPair;
+
+async function generateKeys(): Promise<CryptoKeyPair> {
+  return await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+}
+
+async function importKeys({ key, cert }: KeyAndCertificate): Promise<CryptoKeyPair> {
+  const [pkcs8] = x509.PemConverter.decode(key);
+  if (pkcs8 === undefined) throw new Error("The key of the certificate cannot be read.");
+  const spki = publicKeyOf(new X509Certificate(cert));
+  return {
+    privateKey: await webcrypto.subtle.importKey("pkcs8", pkcs8, algorithm, true, ["sign"]),
+    publicKey: await webcrypto.subtle.importKey("spki", new Uint8Array(spki), algorithm, true, ["verify"]),
+  };
+}
+
+/** The file holds the key and then the certificate. */
+function split(pem: string): KeyAndCertificate {
+  const start = pem.indexOf("-----BEGIN CERTIFICATE-----");
+  return { key: pem.slice(0, start).trimEnd(), cert: pem.slice(start).trimEnd() };
+}
+
+function describe(cert: string): { fingerprint: string; notBefore: number; notAfter: number } {
+  const parsed = new X509Certificate(cert);
+  const hex = createHash("sha256").update(publicKeyOf(parsed)).digest("hex").toUpperCase();
+  return {
+    fingerprint: (hex.match(/../g) ?? []).join(":"),
+    notBefore: parsed.validFromDate.getTime(),
+    notAfter: parsed.validToDate.getTime(),
+  };
+}
+
+function publicKeyOf(certificate: X509Certificate): Buffer {
+  return certificate.publicKey.export({ type: "spki", format: "der" });
 }

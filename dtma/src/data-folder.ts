@@ -1,4 +1,4 @@
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { chmod, mkdir, readFile, realpath, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { SettingsError } from "./settings.ts";
 INVARIANTS
 - Only the DTMA's own user can enter the folder (0700), and only one DTMA at a time works in it. The lock is SQLite's file
   lock on an otherwise empty file: the operating system gives it up with the process, however that ends.
-- The toolbox's token is never in it, only its SHA-256.
+- A token of the toolbox is never in it, only its SHA-256 (tokens.ts).
 */
 
 export type DataFolder = {
@@ -69,27 +69,4 @@ function lockFolder(path: string): DatabaseSync {
     if (!(error as Error).message.includes("locked")) throw error;
     throw new SettingsError(`Another DTMA is at work in the data folder ${path}. Stop it, or give this one another --data.`);
   }
-}
-
-/** Compares in constant time: both sides are hashes of equal length. */
-export function isToken(presented: string, tokenHash: string): boolean {
-  return timingSafeEqual(Buffer.from(hashToken(presented), "hex"), Buffer.from(tokenHash, "hex"));
-}
-
-export function hashToken(token: string): string {
-  return createHash("sha256").update(token).digest("hex");
-}
-
-/**
- * The hash of the toolbox's token: of the given one, of the one made at an earlier start, or of one made now, which is
- * returned this once.
- */
-export async function openToken(data: DataFolder, given: string | undefined): Promise<{ hash: string; made?: string }> {
-  if (given !== undefined) return { hash: hashToken(given) };
-  const kept = (await data.read("token.sha256"))?.trim();
-  if (kept !== undefined && /^[a-f0-9]{64}$/.test(kept)) return { hash: kept };
-  // The prefix is how logs know a token of ours by its shape.
-  const made = `dtma_${randomBytes(32).toString("base64url")}`;
-  await data.write("token.sha256", `${hashToken(made)}\n`);
-  return { hash: hashToken(made), made };
 }

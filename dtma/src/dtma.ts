@@ -5,9 +5,13 @@ import { type DtmaInfo, type DtmaReadyLine, dtmaProtocolVersion, type ShutdownRe
 import { openAccessList } from "./access.ts";
 import { createApi } from "./api/api.ts";
 import { createGuard } from "./api/guard.ts";
+import { createLimits } from "./api/limits.ts";
+import type { RouteFace } from "./api/route.ts";
+import { openAudit } from "./audit.ts";
 import { openCertificate } from "./certificate.ts";
 import { createCollector } from "./collector.ts";
-import { type DataFolder, openDataFolder, openToken } from "./data-folder.ts";
+import { hideToken } from "./configuration.ts";
+import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import type { Docker } from "./docker/docker.ts";
 import { createDocker } from "./docker/engine.ts";
 import { createDrains } from "./drains.ts";
@@ -28,7 +32,7 @@ import { createImages } from "./images/images.ts";
 import { openJournal } from "./journal.ts";
 import { createScope, networkName, scopeFilter, serverNameLabel } from "./labels.ts";
 import { openLegacy } from "./legacy/index.ts";
-import { createLog, createLogTail } from "./log.ts";
+import { createLog, createLogTail, type Log } from "./log.ts";
 import { createNetwork } from "./network.ts";
 import { createOperations } from "./operations.ts";
 import { createRecover } from "./recover.ts";
@@ -41,6 +45,7 @@ import { createServerLogs, type LogOptions } from "./server-logs.ts";
 import { createServers } from "./servers.ts";
 import { reachableHost, type Settings, SettingsError } from "./settings.ts";
 import { createStats } from "./stats.ts";
+import { openTokens } from "./tokens.ts";
 import { openUsageTotals } from "./usage-totals.ts";
 import { createVolumes } from "./volumes.ts";
 
@@ -64,8 +69,12 @@ const gatewayLimits = {
   messageBytes: 16 * 2 ** 20,
 };
 
-/** Where tests may reach in: what changes the world, seen before anybody else has it. */
-export type Seams = { docker?(docker: Docker): Docker; data?(data: DataFolder): DataFolder };
+/** Where tests may reach in: what changes the world, seen before anybody else has it, and the routes there are. */
+export type Seams = {
+  docker?(docker: Docker): Docker;
+  data?(data: DataFolder): DataFolder;
+  onRoute?(route: RouteFace): void;
+};
 
 /** Builds everything, in a readable order, and serves until it is ended. SettingsError for what a person has to mend. */
 export async function startDtma(settings: Settings, seams: Seams = {}): Promise<void> {
@@ -84,9 +93,13 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
   const version = (createRequire(import.meta.url)("../package.json") as { version: string }).version;
   const folder = await openDataFolder(settings.dataFolder);
   const data = seams.data?.(folder) ?? folder;
-  const token = await openToken(data, settings.token);
+  for (const remark of settings.remarks) log.warn("settings.remark", { remark });
+  const tokens = await openTokens({ data, configured: settings.token, enrolment: settings.enrolment });
+  if (settings.token?.isShort) log.warn("access.short", { remark: "The configured token is short: change it." });
+  await hideConfiguredToken(settings.configurationFile, log);
   const targets = await openTargetStore(data, settings.reporting);
-  const certificate = settings.http ? undefined : await openCertificate(data);
+  const certificate = settings.http ? undefined : await openCertificate(data, log);
+  const audit = await openAudit(data.path, log);
   const scope = createScope(settings.scope, settings.labels);
   const hub = createEventHub();
   const engine = createDocker(settings.dockerHost, process.env);
@@ -275,7 +288,11 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
   });
   const api = createApi({
     certificate,
-    guard: createGuard({ tokenHash: token.hash, allowedHosts: [hostname().toLowerCase(), ...settings.allowedHosts] }),
+    clientCa: settings.clientCa,
+    tokens,
+    audit,
+    guard: createGuard({ tokens, allowedHosts: [hostname().toLowerCase(), ...settings.allowedHosts] }),
+    limits: createLimits(settings),
     servers,
     operations,
     releases,
@@ -292,6 +309,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     logTail,
     shutdown: (request) => void end(request),
     log,
+    ...seams,
   });
 
   let ending: Promise<void> | undefined;
@@ -321,6 +339,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       await servers.close();
       await hostContainers.close();
       await api.close();
+      await audit.close();
       data.close();
     } catch (error) {
       log.error("dtma.not-drained", error);
@@ -346,10 +365,20 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     event: "ready",
     url: `${certificate === undefined ? "http" : "https"}://${host}:${port}`,
     fingerprint: certificate?.fingerprint ?? null,
-    ...(token.made === undefined ? {} : { token: token.made }),
+    ...(tokens.made === undefined ? {} : { token: tokens.made }),
   };
   process.stdout.write(`${JSON.stringify(ready)}\n`);
   log.info("dtma.ready", { port, scope: scope.name });
+}
+
+/** What cannot be hidden is served all the same: the token in the file is as good as before. */
+async function hideConfiguredToken(file: string | undefined, log: Log): Promise<void> {
+  if (file === undefined) return;
+  try {
+    if (await hideToken(file)) log.info("configuration.hashed");
+  } catch (error) {
+    log.warn("configuration.not-hashed", { code: (error as NodeJS.ErrnoException).code });
+  }
 }
 
 function listenProblem(code: string): string {

@@ -1,8 +1,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { asksForHelp, helpText, reachableHost, readSettings, SettingsError } from "./settings.ts";
+import { hashToken } from "./token-hash.ts";
 
 const token = "a-token-of-enough-length";
+
+const known = (text: string, isShort = false) => ({ hash: hashToken(text), isShort });
 
 function read(argv: string[] = [], env: NodeJS.ProcessEnv = {}, files: Record<string, string> = {}) {
   return readSettings({ argv, env, readFile: (path) => files[path], isRoot: true, execPath: "/usr/bin/node" });
@@ -19,6 +22,9 @@ describe("readSettings", () => {
       nodeImage: "node:24-slim",
       stopServersOnExit: false,
       token: undefined,
+      enrolment: undefined,
+      clientCa: undefined,
+      changesPerMinute: 600,
     });
   });
 
@@ -27,14 +33,13 @@ describe("readSettings", () => {
       "/etc/dtma.conf": `# comment\nPORT=1\nDTMA_HOST="10.0.0.1"\nexport DTMA_AUTH_TOKEN=${token}\nDTMA_SCOPE=file\n`,
     };
     const settings = read(["--port=3"], { PORT: "2", DTMA_SCOPE: "env" }, files);
-    expect(settings).toMatchObject({ port: 3, scope: "env", host: "10.0.0.1", token });
+    expect(settings).toMatchObject({ port: 3, scope: "env", host: "10.0.0.1", token: known(token) });
     expect(read(["--config=none"], {}, files)).toMatchObject({ port: 30_000, token: undefined });
   });
 
   it("reads the token from a file, which wins over the variable", () => {
-    expect(read(["--token-file=/t"], { DTMA_AUTH_TOKEN: "another-long-enough-token" }, { "/t": `${token}\n` }).token).toBe(
-      token,
-    );
+    const settings = read(["--token-file=/t"], { DTMA_AUTH_TOKEN: "another-long-enough-token" }, { "/t": `${token}\n` });
+    expect(settings.token).toEqual(known(token));
   });
 
   it("reads the text of the reporting file", () => {
@@ -54,6 +59,9 @@ describe("readSettings", () => {
     [["--scope=a b"], /--scope must be/],
     [["--label=novalue"], /--label must be/],
     [["--reporting-file=/none"], /The reporting file \/none does not exist/],
+    [["--changes-per-minute=0"], /--changes-per-minute must be a number/],
+    [["--client-ca=/none"], /The file of the client authority \/none does not exist/],
+    [["--client-ca=/none", "--http"], /need HTTPS/],
     [["--token-file=/none"], /The token file \/none does not exist/],
     [["--config=/none"], /The configuration file \/none does not exist/],
     [["--frobnicate"], /--frobnicate/],
@@ -66,6 +74,38 @@ describe("readSettings", () => {
   it("refuses a token that could be guessed or would not fit into a header", () => {
     expect(() => read([], { DTMA_AUTH_TOKEN: "short" })).toThrow(/too short/);
     expect(() => read([], { DTMA_AUTH_TOKEN: "with a space in the middle" })).toThrow(/printable ASCII/);
+  });
+});
+
+describe("the configuration of the agent that ran here before", () => {
+  const conf = (text: string) => ({ "/etc/dtma.conf": text });
+
+  it("is read, a short token too, and what means nothing any more is remarked on", () => {
+    const files = conf("DTMA_AUTH_TOKEN=short\nAGENTOPIA_API_BASE_URL=https://api.example\nOFFLINE_MODE=false\n");
+    const settings = read([], {}, files);
+    expect(settings).toMatchObject({ token: known("short", true), configurationFile: "/etc/dtma.conf" });
+    expect(settings.remarks).toEqual([expect.stringContaining("AGENTOPIA_API_BASE_URL")]);
+    expect(read([], { DTMA_AUTH_TOKEN: "short" }, files).token).toEqual(known("short", true));
+    expect(() => read([], { DTMA_AUTH_TOKEN: "other" }, files)).toThrow(/too short/);
+    expect(read([], {}, conf("AGENTOPIA_API_BASE_URL=https://api.example\nOFFLINE_MODE=true\n")).remarks).toEqual([]);
+  });
+
+  it("may hold the hash instead, and a token in clear beside it counts", () => {
+    const hash = hashToken(token);
+    expect(read([], {}, conf(`DTMA_AUTH_TOKEN_SHA256=${hash.toUpperCase()}\n`)).token).toEqual(known(token));
+    expect(read([], {}, conf(`DTMA_AUTH_TOKEN_SHA256=${hash}\nDTMA_AUTH_TOKEN=${token}2\n`)).token).toEqual(known(`${token}2`));
+    expect(read([], { DTMA_AUTH_TOKEN_SHA256: hash }, conf(`DTMA_AUTH_TOKEN=${token}2\n`)).token).toEqual(known(token));
+    expect(() => read([], { DTMA_AUTH_TOKEN_SHA256: "abc" })).toThrow(/64 hex digits/);
+  });
+});
+
+describe("the enrolment", () => {
+  it("is the hash of a key and the time it ends", () => {
+    const keyHash = hashToken("key");
+    expect(read([], { DTMA_ENROLMENT: `${keyHash}:1700000000` }).enrolment).toEqual({ keyHash, expiresAt: 1_700_000_000_000 });
+    for (const wrong of ["key", `${keyHash}`, `${keyHash}:soon`, `${keyHash}1:1`]) {
+      expect(() => read([], { DTMA_ENROLMENT: wrong })).toThrow(/DTMA_ENROLMENT must be/);
+    }
   });
 });
 

@@ -1,14 +1,18 @@
+import { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { clearName, hashName, parseConfiguration } from "./configuration.ts";
+import { hashToken, tokenHash } from "./token-hash.ts";
+import type { ConfiguredToken, Enrolment } from "./tokens.ts";
 
 /*
 INVARIANTS
 - Flags win over the environment, which wins over the configuration file.
 - A setting that is wrong stops the start with one sentence; nothing is guessed.
 - Plain HTTP is for loopback only.
-- A token is never a flag: argument lists are public on the machine.
+- A token is never a flag: argument lists are public on the machine. It is known here by its hash.
 */
 
 export class SettingsError extends Error {}
@@ -27,6 +31,10 @@ first time, the token it made. Everything else goes to standard error.
   --http                     plain HTTP; on loopback only                                 DTMA_HTTP=true
   --allow-host=NAME          a name clients may address it by; may be repeated
   --token-file=FILE          the token clients need, at least 16 characters               DTMA_AUTH_TOKEN
+                             or its SHA-256, in hex                                  DTMA_AUTH_TOKEN_SHA256
+  --client-ca=FILE           only clients with a certificate of this authority (PEM)      DTMA_CLIENT_CA
+                             may connect
+  --changes-per-minute=NUMBER  changing calls of one token, 1 to 100000 (600)            DTMA_CHANGES_PER_MINUTE
   --reporting-file=FILE      where to report to until a control centre says so            DTMA_REPORTING_FILE
   --scope=NAME               keeps several on one Docker engine apart (default)           DTMA_SCOPE
   --label=NAME=VALUE         put on everything it makes in Docker; may be repeated
@@ -38,6 +46,9 @@ first time, the token it made. Everything else goes to standard error.
   --parent-pipe              end when standard input ends
   --config=FILE              lines of NAME=value; none reads no file (/etc/dtma.conf)
   --help                     this text
+
+DTMA_ENROLMENT=SHA256:SECONDS lets the holder of that key fetch a token, once and until then (Unix
+time). A token in clear in the configuration file is replaced by its hash at the first start.
 
 Flags win over the environment, which wins over the configuration file. A token is never a flag:
 argument lists are public on the machine. DOCKER_HOST says which Docker engine it drives.
@@ -65,7 +76,17 @@ export type Settings = Readonly<{
   answerMs: number;
   /** As DOCKER_HOST. */
   dockerHost: string | undefined;
-  token: string | undefined;
+  /** Known by its hash, wherever it was read from. */
+  token: ConfiguredToken | undefined;
+  /** The single-use key with which somebody may fetch a token. */
+  enrolment: Enrolment | undefined;
+  /** PEM of the authority whose clients may connect; undefined lets everybody in to show a token. */
+  clientCa: string | undefined;
+  changesPerMinute: number;
+  /** The configuration file that was read. */
+  configurationFile: string | undefined;
+  /** What is read but means nothing here any more, as sentences. */
+  remarks: readonly string[];
   /** Whether a service is named that the agent before sent its heartbeats to. */
   hasApiBaseUrl: boolean;
   /** Text of the file that says where to report to, until a control centre says so. */
@@ -93,7 +114,7 @@ export function asksForHelp(argv: readonly string[]): boolean {
 /** Reads all settings. SettingsError with a sentence for the person who starts the DTMA. */
 export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources): Settings {
   const flags = parseFlags(argv);
-  const configuration = flags.config === "none" ? {} : readConfiguration(flags.config, readFile);
+  const { path: configurationFile, values: configuration } = readConfiguration(flags.config, readFile);
   const from = (flag: string | undefined, name: string) => flag ?? nonEmpty(env[name]) ?? nonEmpty(configuration[name]);
 
   const host = from(flags.host, "DTMA_HOST") ?? "127.0.0.1";
@@ -118,7 +139,17 @@ export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources)
     allowedHosts: Object.freeze((flags["allow-host"] ?? []).map((name) => name.toLowerCase())),
     answerMs: readNumber("--answer-seconds", from(flags["answer-seconds"], "DTMA_ANSWER_SECONDS") ?? "30", 1, 600) * 1_000,
     dockerHost: nonEmpty(env.DOCKER_HOST) ?? nonEmpty(configuration.DOCKER_HOST),
-    token: readToken(flags["token-file"], from(undefined, "DTMA_AUTH_TOKEN"), readFile),
+    token: readToken(flags["token-file"], env, configuration, readFile),
+    enrolment: readEnrolment(from(undefined, "DTMA_ENROLMENT")),
+    clientCa: readClientCa(from(flags["client-ca"], "DTMA_CLIENT_CA"), http, readFile),
+    changesPerMinute: readNumber(
+      "--changes-per-minute",
+      from(flags["changes-per-minute"], "DTMA_CHANGES_PER_MINUTE") ?? "600",
+      1,
+      100_000,
+    ),
+    configurationFile,
+    remarks: Object.freeze(remarksOn(configuration)),
     hasApiBaseUrl: from(undefined, "AGENTOPIA_API_BASE_URL") !== undefined,
     reporting: readReporting(from(flags["reporting-file"], "DTMA_REPORTING_FILE"), readFile),
   });
@@ -163,6 +194,8 @@ function parseFlags(argv: readonly string[]) {
         "allow-host": { type: "string", multiple: true },
         "answer-seconds": { type: "string" },
         "token-file": { type: "string" },
+        "client-ca": { type: "string" },
+        "changes-per-minute": { type: "string" },
         "reporting-file": { type: "string" },
         config: { type: "string" },
       },
@@ -172,37 +205,95 @@ function parseFlags(argv: readonly string[]) {
   }
 }
 
-function readConfiguration(path: string | undefined, readFile: Sources["readFile"]): Record<string, string> {
-  const text = readFile(path ?? configurationPath);
+type Configuration = Readonly<Record<string, string>>;
+
+function readConfiguration(
+  flag: string | undefined,
+  readFile: Sources["readFile"],
+): { path: string | undefined; values: Configuration } {
+  const nothing = { path: undefined, values: {} };
+  if (flag === "none") return nothing;
+  const path = flag ?? configurationPath;
+  const text = readFile(path);
   if (text === undefined) {
-    if (path === undefined) return {};
+    if (flag === undefined) return nothing;
     throw new SettingsError(`The configuration file ${path} does not exist.`);
   }
-  const lines = text.split("\n").map((line) => line.trim());
-  return Object.fromEntries(
-    lines
-      .filter((line) => line !== "" && !line.startsWith("#"))
-      .map((line) => {
-        const [, name, value] = /^(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)$/.exec(line) ?? [];
-        if (name === undefined || value === undefined) {
-          throw new SettingsError(`A line of ${path ?? configurationPath} is not of the form NAME=value.`);
-        }
-        return [name, value.replace(/^(["'])(.*)\1$/, "$2")];
-      }),
-  );
+  const values = parseConfiguration(text);
+  if (values === undefined) throw new SettingsError(`A line of ${path} is not of the form NAME=value.`);
+  return { path, values };
 }
 
-function readToken(file: string | undefined, given: string | undefined, readFile: Sources["readFile"]): string | undefined {
-  const fromFile = file === undefined ? undefined : readFile(file)?.trim();
-  if (file !== undefined && fromFile === undefined) throw new SettingsError(`The token file ${file} does not exist.`);
-  const token = fromFile ?? given?.trim();
-  if (token !== undefined && token.length < minTokenLength) {
+/** The one from a file, else in clear, else by its hash; what is nearer to the start of the DTMA wins. */
+function readToken(
+  file: string | undefined,
+  env: NodeJS.ProcessEnv,
+  configuration: Configuration,
+  readFile: Sources["readFile"],
+): ConfiguredToken | undefined {
+  if (file !== undefined) {
+    const text = readFile(file)?.trim();
+    if (text === undefined) throw new SettingsError(`The token file ${file} does not exist.`);
+    return tokenOf(text, false);
+  }
+  // A token that was good for the agent before is good here, also when systemd hands the file over as the environment.
+  const older = nonEmpty(configuration[clearName]);
+  for (const source of [env, configuration]) {
+    const clear = nonEmpty(source[clearName]?.trim());
+    if (clear !== undefined) return tokenOf(clear, clear === older);
+    const hash = nonEmpty(source[hashName]?.trim().toLowerCase());
+    if (hash === undefined) continue;
+    if (!tokenHash.test(hash)) throw new SettingsError(`${hashName} must be the SHA-256 of the token, as 64 hex digits.`);
+    return { hash, isShort: false };
+  }
+  return undefined;
+}
+
+function tokenOf(token: string, mayBeShort: boolean): ConfiguredToken {
+  const isShort = token.length < minTokenLength;
+  if (isShort && !mayBeShort) {
     throw new SettingsError(`The token is too short: it needs at least ${minTokenLength} characters.`);
   }
-  if (token !== undefined && /[^\x21-\x7e]/.test(token)) {
+  if (/[^\x21-\x7e]/.test(token)) {
     throw new SettingsError("The token may hold only printable ASCII characters without spaces.");
   }
-  return token;
+  return { hash: hashToken(token), isShort };
+}
+
+function readEnrolment(text: string | undefined): Enrolment | undefined {
+  if (text === undefined) return undefined;
+  const [, keyHash, seconds] = /^([a-f0-9]{64}):(\d{1,12})$/i.exec(text) ?? [];
+  if (keyHash === undefined) {
+    throw new SettingsError(
+      "DTMA_ENROLMENT must be the SHA-256 of the key as 64 hex digits, a colon, and the Unix time it ends.",
+    );
+  }
+  return { keyHash: keyHash.toLowerCase(), expiresAt: Number(seconds) * 1_000 };
+}
+
+function readClientCa(file: string | undefined, http: boolean, readFile: Sources["readFile"]): string | undefined {
+  if (file === undefined) return undefined;
+  if (http) throw new SettingsError("Certificates of clients need HTTPS: leave out --http or --client-ca.");
+  const text = readFile(file);
+  if (text === undefined) throw new SettingsError(`The file of the client authority ${file} does not exist.`);
+  const blocks = text.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
+  if (blocks.length === 0 || !blocks.every(isAuthority)) {
+    throw new SettingsError(`The file ${file} does not hold the certificate of an authority in PEM form.`);
+  }
+  return blocks.join("\n");
+}
+
+function isAuthority(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).ca;
+  } catch {
+    return false;
+  }
+}
+
+function remarksOn(configuration: Configuration): string[] {
+  const calls = nonEmpty(configuration.AGENTOPIA_API_BASE_URL) !== undefined && configuration.OFFLINE_MODE !== "true";
+  return calls ? ["AGENTOPIA_API_BASE_URL is not called: reports go to the shared database of the control centre."] : [];
 }
 
 function readReporting(file: string | undefined, readFile: Sources["readFile"]): string | undefined {

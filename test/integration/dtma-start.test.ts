@@ -3,12 +3,12 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
-import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type Bench, createBench, startDtma } from "../fixtures/dtma.ts";
+import { askOverTls } from "../fixtures/tls.ts";
 
 const entry = fileURLToPath(new URL("../../dtma/src/index.ts", import.meta.url));
 
@@ -127,7 +127,7 @@ it("serves HTTPS with a certificate of its own that stays the same, and a token 
 
   expect((await stat(data)).mode & 0o777).toBe(0o700);
   expect((await stat(join(data, "certificate.pem"))).mode & 0o777).toBe(0o600);
-  expect(await readFile(join(data, "token.sha256"), "utf8")).not.toContain(token);
+  expect(await readFile(join(data, "tokens.json"), "utf8")).not.toContain(token);
   expect(first.log() + second.log()).not.toContain(token);
 });
 
@@ -154,13 +154,7 @@ it("names the path of what is wrong in a body", async () => {
   expect(answer).toMatchObject({ status: 400, body: { error: { code: "INVALID_INPUT", field: "spec.source.image" } } });
 });
 
-function httpsGet(url: string, token: string): Promise<{ status: number | undefined; fingerprint: string }> {
-  return new Promise((resolve, reject) => {
-    const call = request(url, { headers: { authorization: `Bearer ${token}` }, rejectUnauthorized: false }, (response) => {
-      const socket = response.socket as import("node:tls").TLSSocket;
-      response.resume();
-      resolve({ status: response.statusCode, fingerprint: socket.getPeerCertificate().fingerprint256 });
-    });
-    call.on("error", reject).end();
-  });
+async function httpsGet(url: string, token: string): Promise<{ status: number | undefined; fingerprint: string }> {
+  const { status, fingerprint } = await askOverTls(url, { token });
+  return { status, fingerprint };
 }

@@ -1,39 +1,46 @@
-import Fastify, { type FastifyInstance } from "fastify";
 import { AppError } from "../../../shared/errors.ts";
 import type { AccessList } from "../access.ts";
-import type { Certificate } from "../certificate.ts";
 import type { McpGateway } from "../gateway/gateway.ts";
 import { notFoundBody } from "../legacy/answers.ts";
 import type { Log } from "../log.ts";
 import { addAccessRoutes } from "./access-routes.ts";
+import { callerOf } from "./address.ts";
+import { createCallers, isChange } from "./callers.ts";
+import { createConnections } from "./connections.ts";
+import { addCredentialRoutes, type CredentialDeps } from "./credential-routes.ts";
 import { toFailure } from "./failures.ts";
 import type { Guard } from "./guard.ts";
+import { createHttp } from "./http.ts";
 import { addLegacyRoutes, type LegacyDeps } from "./legacy-routes.ts";
+import type { Limits } from "./limits.ts";
 import { addMcpRoute } from "./mcp-route.ts";
-import type { RouteConfig, Streams } from "./route.ts";
+import type { RouteConfig, RouteFace, Streams } from "./route.ts";
 import { addSeeingRoutes, type SeeingDeps } from "./seeing-routes.ts";
 import { addServerRoutes, type ServerDeps } from "./server-routes.ts";
 import { addToolboxRoutes, type ToolboxDeps } from "./toolbox-routes.ts";
 
 /*
 INVARIANTS
-- Every route but `GET /health` asks for the toolbox's token; the MCP endpoint also takes a connection's.
+- Every route but `GET /health` and `POST /v1/enrol` asks for a token of the toolbox; the MCP endpoint also takes a
+  connection's. It has limits and accounts of its own, and is in neither the limits nor the audit of this API.
 - Input is parsed before anything is done with it; what is wrong is named by its path.
 - Answers that are streams end with the request, and all of them when the DTMA stops.
 */
 
-const bodyBytes = 4 * 2 ** 20;
-const requestMs = 30_000;
-
 export type ApiDeps = SeeingDeps &
   ServerDeps &
   ToolboxDeps &
-  LegacyDeps & {
-    certificate: Certificate | undefined;
+  LegacyDeps &
+  CredentialDeps & {
     guard: Guard;
+    limits: Limits;
+    /** PEM of the authority that clients need a certificate of. */
+    clientCa: string | undefined;
     access: AccessList;
     gateway: McpGateway;
     log: Log;
+    /** Told of every route there is. */
+    onRoute?(route: RouteFace): void;
   };
 
 export interface Api {
@@ -45,15 +52,17 @@ export interface Api {
 }
 
 export function createApi(deps: ApiDeps): Api {
-  const { guard, log } = deps;
+  const { guard, limits, log } = deps;
   const open = new Set<() => void>();
   let links = 0;
-  const fastify = createFastify(deps.certificate);
+  const connections = createConnections();
+  const callers = createCallers({ ...deps, connections });
+  const fastify = createHttp({ ...deps, connections });
 
   fastify.setErrorHandler((error, _request, reply) => {
     const { status, body } = toFailure(error, log);
     if (status === 401) void reply.header("www-authenticate", "Bearer");
-    if (status === 429) void reply.header("retry-after", "60");
+    if (status === 429 && !reply.hasHeader("retry-after")) void reply.header("retry-after", "60");
     return reply.status(status).send(body);
   });
   fastify.setNotFoundHandler((request, reply) => {
@@ -61,13 +70,30 @@ export function createApi(deps: ApiDeps): Api {
     const error = new AppError("NOT_FOUND", { message: "There is no such address here." });
     return reply.status(404).send({ error: error.toShape() });
   });
-  fastify.addHook("onRequest", async (request) => {
-    guard.checkPlace(request.raw);
-    if (request.is404 && !isOwnPath(request.url)) return;
+  fastify.addHook("onRoute", ({ method, url, config }) => {
+    for (const each of [method].flat()) deps.onRoute?.({ method: each, path: url, config: (config ?? {}) as RouteConfig });
+  });
+  fastify.addHook("onRequest", async (request, reply) => {
+    // On the raw answer, so that streams carry them too.
+    reply.raw.setHeader("x-content-type-options", "nosniff");
+    reply.raw.setHeader("cache-control", "no-store");
     const { isPublic, isMcp } = request.routeOptions.config as RouteConfig;
-    if (isPublic === true || isMcp === true) return;
+    if (isMcp === true) return guard.checkPlace(request.raw);
+    const changes = isChange(request.method);
+    if (changes) callers.note(request, reply);
+    guard.checkPlace(request.raw);
+
     const token = guard.bearer(request.raw);
-    if (token === undefined || !guard.isToolboxToken(token)) throw guard.refusal(request.raw);
+    const tokenId = token === undefined ? undefined : guard.toolboxToken(token, request.raw);
+    if (tokenId !== undefined) callers.welcome(request, reply, tokenId);
+    const waitSeconds =
+      tokenId === undefined ? limits.stranger(callerOf(request.ip)) : changes ? limits.change(tokenId) : undefined;
+    if (waitSeconds !== undefined) {
+      void reply.header("retry-after", String(waitSeconds));
+      throw new AppError("LIMIT_REACHED", { message: "Too many requests came in the last minute." });
+    }
+    const isNowhere = request.is404 && !isOwnPath(request.url);
+    if (tokenId === undefined && isPublic !== true && !isNowhere) throw guard.refusal(request.raw);
   });
 
   const streams: Streams = {
@@ -85,13 +111,15 @@ export function createApi(deps: ApiDeps): Api {
   addToolboxRoutes(fastify, deps);
   addServerRoutes(fastify, deps, streams);
   addAccessRoutes(fastify, deps.access);
+  addCredentialRoutes(fastify, deps);
   addSeeingRoutes(fastify, deps, streams);
   addLegacyRoutes(fastify, deps);
-  addMcpRoute(fastify, deps);
+  addMcpRoute(fastify, deps, callers);
 
   return {
     async listen(host, port) {
-      await fastify.listen({ host, port });
+      // Fastify would bind both loopback addresses, and the second server is out of the reach of http.ts.
+      await fastify.listen({ host: host === "localhost" ? "127.0.0.1" : host, port });
       const address = fastify.server.address();
       return { port: typeof address === "object" && address !== null ? address.port : port };
     },
@@ -106,12 +134,4 @@ export function createApi(deps: ApiDeps): Api {
 /** What no agent before had; the rest of what does not exist is answered in its words, with or without a token. */
 function isOwnPath(url: string): boolean {
   return /^\/v1(?:[/?]|$)/.test(url);
-}
-
-/** Plain or with TLS, it has the same face here; Fastify types the two apart by their raw server. */
-function createFastify(certificate: Certificate | undefined): FastifyInstance {
-  const options = { logger: false, bodyLimit: bodyBytes, requestTimeout: requestMs, forceCloseConnections: true };
-  if (certificate === undefined) return Fastify(options);
-  const { key, cert } = certificate;
-  return Fastify({ ...options, https: { key, cert, minVersion: "TLSv1.2" } }) as unknown as FastifyInstance;
 }

@@ -33,6 +33,7 @@ export function toFailure(error: unknown, log: Log): Failure {
     return { status: statuses[error.code] ?? 500, body: { error: error.toShape() } };
   }
   const { statusCode, code } = error as { statusCode?: number; code?: string };
+  if (code === "FST_ERR_HANDLER_TIMEOUT") return toFailure(new AppError("DEADLINE_EXCEEDED"), log);
   if (statusCode === 413) return clientFault(413, "The body is too large.");
   if (statusCode === 415) return clientFault(415, "The body must be JSON.");
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {

@@ -1,14 +1,16 @@
 import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import { AppError } from "../../../shared/errors.ts";
-import { isToken } from "../data-folder.ts";
+import type { Tokens } from "../tokens.ts";
+import { callerOf } from "./address.ts";
 
 /*
 INVARIANTS
 - A browser cannot be made to call a DTMA: a request whose Host is a name that nobody gave this host (DNS rebinding), or
   whose Origin is another place, is refused before its token is looked at.
 - Failures are counted by address and slowed down; a right token always passes, so that nobody can lock an admin out.
-  Tokens have at least 16 characters, which no number of allowed guesses exhausts.
+  Tokens have at least 16 characters, which no number of guesses exhausts. A shorter one, taken over from the agent before,
+  could be guessed: it does not pass while its address is slowed down.
 */
 
 const windowMs = 60_000;
@@ -20,14 +22,15 @@ export interface Guard {
   checkPlace(request: IncomingMessage): void;
   /** The bearer token, or undefined. */
   bearer(request: IncomingMessage): string | undefined;
-  isToolboxToken(token: string): boolean;
+  /** The id of the toolbox's token that this is; undefined when it is none. */
+  toolboxToken(token: string, request: IncomingMessage): string | undefined;
   /** What to throw for a missing or wrong token: TOOLBOX_REFUSED, or LIMIT_REACHED after too many of them. */
   refusal(request: IncomingMessage): AppError;
 }
 
-type GuardOptions = { tokenHash: string; allowedHosts: readonly string[]; now?: () => number };
+type GuardOptions = { tokens: Pick<Tokens, "find">; allowedHosts: readonly string[]; now?: () => number };
 
-export function createGuard({ tokenHash, allowedHosts, now = Date.now }: GuardOptions): Guard {
+export function createGuard({ tokens, allowedHosts, now = Date.now }: GuardOptions): Guard {
   const failures = new Map<string, { since: number; count: number }>();
   const names = new Set(["localhost", ...allowedHosts]);
 
@@ -35,6 +38,12 @@ export function createGuard({ tokenHash, allowedHosts, now = Date.now }: GuardOp
     const name = hostName(host);
     return name !== undefined && (isIP(name) !== 0 || names.has(name));
   };
+
+  /** The failures of an address that still count. */
+  function failuresOf(caller: string): { since: number; count: number } {
+    const entry = failures.get(caller);
+    return entry === undefined || now() - entry.since > windowMs ? { since: now(), count: 0 } : entry;
+  }
 
   return {
     checkPlace({ headers }) {
@@ -48,16 +57,18 @@ export function createGuard({ tokenHash, allowedHosts, now = Date.now }: GuardOp
     bearer({ headers }) {
       return /^Bearer +(\S+)$/i.exec(headers.authorization ?? "")?.[1];
     },
-    isToolboxToken: (token) => isToken(token, tokenHash),
+    toolboxToken(token, { socket }) {
+      const found = tokens.find(token);
+      if (found?.isShort && failuresOf(callerOf(socket.remoteAddress)).count >= failuresInWindow) return undefined;
+      return found?.id;
+    },
     refusal({ socket }) {
-      const address = socket.remoteAddress ?? "";
-      const entry = failures.get(address);
-      const time = now();
-      const current = entry === undefined || time - entry.since > windowMs ? { since: time, count: 0 } : entry;
+      const caller = callerOf(socket.remoteAddress);
+      const current = failuresOf(caller);
       current.count += 1;
       // An attacker with many addresses pushes out the oldest counts, never the process's memory.
-      if (!failures.has(address) && failures.size >= maxAddresses) failures.delete(failures.keys().next().value ?? "");
-      failures.set(address, current);
+      if (!failures.has(caller) && failures.size >= maxAddresses) failures.delete(failures.keys().next().value ?? "");
+      failures.set(caller, current);
       if (current.count > failuresInWindow) {
         return new AppError("LIMIT_REACHED", { message: "Too many requests with a wrong token came from this address." });
       }

@@ -3,8 +3,14 @@ import type { z } from "zod";
 import { AppError } from "../../../shared/errors.ts";
 import { serverName } from "../../../shared/model/spec.ts";
 
-/** What a route says of itself; without a word it asks for the toolbox's token. */
-export type RouteConfig = { isPublic?: boolean; isMcp?: boolean };
+/**
+ * What a route says of itself; without a word it asks for the toolbox's token. Tests make requests of the schemas that it
+ * names; it parses by itself.
+ */
+export type RouteConfig = { isPublic?: boolean; isMcp?: boolean; body?: z.ZodType; query?: z.ZodType };
+
+/** A route as the API knows it. */
+export type RouteFace = { method: string; path: string; config: RouteConfig };
 
 /** Answers that go on: what ends them when the DTMA stops. Both return how to let go. */
 export type Streams = { keep(end: () => void): () => void; countLink(): () => void };

@@ -1,10 +1,13 @@
+import { createHash } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { Agent, buildConnector, type RequestInit, type Response, fetch as undiciFetch } from "undici";
 import { AppError } from "../../../shared/errors.ts";
 
 /*
 INVARIANTS
-- Nothing is sent, not even the request line, before the peer has shown the pinned certificate.
+- Nothing is sent, not even the request line, before the peer has shown the pinned key. A pin is the SHA-256 of the public
+  key, which a renewed certificate keeps; one that was stored earlier may be that of the certificate, and is good as long
+  as that one is shown.
 - Every request has a deadline; streams have one for their start and then end with their signal.
 - Redirects are errors: a DTMA never redirects, and a token must not follow one.
 */
@@ -17,8 +20,8 @@ export type PinnedHttp = {
 const connectTimeoutMs = 10_000;
 
 /**
- * HTTP towards one DTMA. With a fingerprint, TLS is accepted from that certificate only, whoever signed it and whatever
- * name it carries. Failures arrive as TOOLBOX_UNREACHABLE, FINGERPRINT_MISMATCH, DEADLINE_EXCEEDED or CANCELLED.
+ * HTTP towards one DTMA. With a fingerprint, TLS is accepted from the holder of that key only, whoever signed its certificate
+ * and whatever name that carries. Failures arrive as TOOLBOX_UNREACHABLE, FINGERPRINT_MISMATCH, DEADLINE_EXCEEDED or CANCELLED.
  */
 export function createPinnedHttp(fingerprint: string | null): PinnedHttp {
   const agent = new Agent({ connect: pinningConnector(fingerprint), bodyTimeout: 0, headersTimeout: 0 });
@@ -41,10 +44,10 @@ function pinningConnector(fingerprint: string | null): buildConnector.connector 
     connect(options, (...[error, socket]) => {
       if (error !== null) return callback(error, null);
       if (options.protocol === "https:") {
-        const shown = (socket as TLSSocket).getPeerCertificate().fingerprint256;
-        if (shown !== fingerprint) {
+        const shown = fingerprintsOf(socket as TLSSocket);
+        if (fingerprint === null || (shown?.key !== fingerprint && shown?.certificate !== fingerprint)) {
           socket.destroy();
-          return callback(mismatch(options.hostname, shown, fingerprint), null);
+          return callback(mismatch(options.hostname, shown?.key, fingerprint), null);
         }
       }
       callback(null, socket);
@@ -56,11 +59,22 @@ function mismatch(hostname: string, shown: string | undefined, pinned: string | 
   const message =
     pinned === null
       ? `${hostname} answers with TLS, but no certificate is pinned for it.`
-      : `${hostname} shows the certificate ${shown ?? "(none)"}, not the pinned one.`;
+      : `${hostname} shows the fingerprint ${shown ?? "(none)"}, not the pinned one.`;
   return new AppError("FINGERPRINT_MISMATCH", { message });
 }
 
-/** The SHA-256 fingerprint of the certificate that answers at an address, without sending anything to it. */
+/** Both in the form of the protocol: upper-case hex pairs with colons. */
+function fingerprintsOf(socket: TLSSocket): { key: string; certificate: string } | undefined {
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) return undefined;
+  const key = createHash("sha256").update(certificate.publicKey.export({ type: "spki", format: "der" }));
+  return {
+    key: (key.digest("hex").toUpperCase().match(/../g) ?? []).join(":"),
+    certificate: certificate.fingerprint256,
+  };
+}
+
+/** The SHA-256 fingerprint of the key that answers at an address, without sending anything to it. */
 export async function readFingerprint(url: URL, signal: AbortSignal): Promise<string> {
   const connect = buildConnector({ rejectUnauthorized: false, maxCachedSessions: 0, timeout: connectTimeoutMs });
   return new Promise((resolve, reject) => {
@@ -69,9 +83,10 @@ export async function readFingerprint(url: URL, signal: AbortSignal): Promise<st
     connect({ hostname: url.hostname, protocol: url.protocol, port: url.port || "443" }, (...[error, socket]) => {
       signal.removeEventListener("abort", onAbort);
       if (error !== null) return reject(fromFetchError(error, url));
-      const shown = (socket as TLSSocket).getPeerCertificate().fingerprint256;
+      const shown = fingerprintsOf(socket as TLSSocket);
       socket.destroy();
-      resolve(shown);
+      if (shown === undefined) reject(mismatch(url.hostname, undefined, null));
+      else resolve(shown.key);
     });
   });
 }
