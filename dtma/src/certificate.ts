@@ -1,10 +1,9 @@
 import "reflect-metadata";
-import { createHash, webcrypto, X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { webcrypto, X509Certificate } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 import type { CertificateState } from "../../shared/dtma-protocol.ts";
 import type { DataFolder } from "./data-folder.ts";
+import { certificateFile, fingerprintOf } from "./fingerprint.ts";
 import type { Log } from "./log.ts";
 
 /*
@@ -14,7 +13,6 @@ INVARIANTS
 - A certificate made by an older DTMA, with its longer life, is kept until it is due.
 */
 
-const fileName = "certificate.pem";
 const validYears = 2;
 const lookEveryMs = 12 * 60 * 60_000;
 const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
@@ -35,14 +33,14 @@ export interface Certificate {
 
 /** Reads the certificate, or makes it, and renews it from now on when it is due. */
 export async function openCertificate(data: DataFolder, log: Log, now: () => number = Date.now): Promise<Certificate> {
-  const kept = await data.read(fileName);
+  const kept = await data.read(certificateFile);
   let current = kept === undefined ? await make(await generateKeys(), now()) : split(kept);
   if (kept === undefined) await save(current);
   let lastRenewal: Promise<unknown> = Promise.resolve();
   const listeners: ((certificate: KeyAndCertificate) => void)[] = [];
 
   async function save({ key, cert }: KeyAndCertificate): Promise<void> {
-    await data.write(fileName, `${key}\n${cert}\n`);
+    await data.write(certificateFile, `${key}\n${cert}\n`);
   }
 
   async function renewNow(): Promise<CertificateState> {
@@ -78,17 +76,7 @@ export async function openCertificate(data: DataFolder, log: Log, now: () => num
   return certificate;
 }
 
-/** The fingerprint of the certificate in a data folder, also while a DTMA works in it; undefined when there is none yet. */
-export async function readFingerprint(dataFolder: string): Promise<string | undefined> {
-  try {
-    return describe(split(await readFile(join(dataFolder, fileName), "utf8")).cert).fingerprint;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
-}
-
-async function make(keys: CryptoKeyPair, nowMs: number): Promise<KeyAndCertificate> {
+async function make(keys: webcrypto.CryptoKeyPair, nowMs: number): Promise<KeyAndCertificate> {
   const notBefore = new Date(nowMs);
   const notAfter = new Date(notBefore);
   notAfter.setUTCFullYear(notAfter.getUTCFullYear() + validYears);
@@ -96,7 +84,7 @@ async function make(keys: CryptoKeyPair, nowMs: number): Promise<KeyAndCertifica
     name: "CN=DTMA",
     notBefore,
     notAfter,
-    keys,
+    keys: keys as SelfSignedKeys,
     signingAlgorithm: algorithm,
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
@@ -110,16 +98,17 @@ async function make(keys: CryptoKeyPair, nowMs: number): Promise<KeyAndCertifica
   return { key, cert: certificate.toString("pem") };
 }
 
-type CryptoKeyPair = webcrypto.CryptoKeyPair;
+/** The same keys, by the name that the library has for them. */
+type SelfSignedKeys = Parameters<typeof x509.X509CertificateGenerator.createSelfSigned>[0]["keys"];
 
-async function generateKeys(): Promise<CryptoKeyPair> {
+async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
   return await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
 }
 
-async function importKeys({ key, cert }: KeyAndCertificate): Promise<CryptoKeyPair> {
+async function importKeys({ key, cert }: KeyAndCertificate): Promise<webcrypto.CryptoKeyPair> {
   const [pkcs8] = x509.PemConverter.decode(key);
   if (pkcs8 === undefined) throw new Error("The key of the certificate cannot be read.");
-  const spki = publicKeyOf(new X509Certificate(cert));
+  const spki = new X509Certificate(cert).publicKey.export({ type: "spki", format: "der" });
   return {
     privateKey: await webcrypto.subtle.importKey("pkcs8", pkcs8, algorithm, true, ["sign"]),
     publicKey: await webcrypto.subtle.importKey("spki", new Uint8Array(spki), algorithm, true, ["verify"]),
@@ -134,14 +123,9 @@ function split(pem: string): KeyAndCertificate {
 
 function describe(cert: string): { fingerprint: string; notBefore: number; notAfter: number } {
   const parsed = new X509Certificate(cert);
-  const hex = createHash("sha256").update(publicKeyOf(parsed)).digest("hex").toUpperCase();
   return {
-    fingerprint: (hex.match(/../g) ?? []).join(":"),
+    fingerprint: fingerprintOf(parsed),
     notBefore: parsed.validFromDate.getTime(),
     notAfter: parsed.validToDate.getTime(),
   };
-}
-
-function publicKeyOf(certificate: X509Certificate): Buffer {
-  return certificate.publicKey.export({ type: "spki", format: "der" });
 }

@@ -74,9 +74,6 @@ export function createApi(deps: ApiDeps): Api {
     for (const each of [method].flat()) deps.onRoute?.({ method: each, path: url, config: (config ?? {}) as RouteConfig });
   });
   fastify.addHook("onRequest", async (request, reply) => {
-    // On the raw answer, so that streams carry them too.
-    reply.raw.setHeader("x-content-type-options", "nosniff");
-    reply.raw.setHeader("cache-control", "no-store");
     const { isPublic, isMcp } = request.routeOptions.config as RouteConfig;
     if (isMcp === true) return guard.checkPlace(request.raw);
     const changes = isChange(request.method);

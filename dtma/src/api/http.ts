@@ -1,4 +1,4 @@
-import type { ServerOptions } from "node:http";
+import type { ServerOptions, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from "fastify";
 import { AppError } from "../../../shared/errors.ts";
@@ -49,6 +49,7 @@ export function createHttp({ certificate, clientCa, connections, log }: HttpDeps
     forceCloseConnections: true,
     clientErrorHandler: refuseUnreadable,
     frameworkErrors: (error, _request, reply) => {
+      setHeaders(reply.raw);
       const { status, body } = toFailure(error, log);
       void reply.status(status as never).send(body as never);
     },
@@ -75,7 +76,14 @@ export function createHttp({ certificate, clientCa, connections, log }: HttpDeps
   }
   fastify.server.maxHeadersCount = maxHeaders;
   connections.watch(fastify.server);
+  fastify.addHook("onRequest", async (_request, reply) => setHeaders(reply.raw));
   return fastify;
+}
+
+/** On the raw answer, so that streams carry them too; one that has a word of its own about caching says it. */
+function setHeaders(response: ServerResponse): void {
+  response.setHeader("x-content-type-options", "nosniff");
+  response.setHeader("cache-control", "no-store");
 }
 
 const statuses: Record<string, [number, string]> = {
