@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { Agent, buildConnector, type RequestInit, type Response, fetch as undiciFetch } from "undici";
 import { AppError } from "../../../shared/errors.ts";
@@ -65,8 +65,10 @@ function mismatch(hostname: string, shown: string | undefined, pinned: string | 
 
 /** Both in the form of the protocol: upper-case hex pairs with colons. */
 function fingerprintsOf(socket: TLSSocket): { key: string; certificate: string } | undefined {
-  const certificate = socket.getPeerX509Certificate();
-  if (certificate === undefined) return undefined;
+  // Not getPeerX509Certificate: of Node 24 it answers only once for each connection.
+  const { raw } = socket.getPeerCertificate() as { raw?: Buffer };
+  if (raw === undefined) return undefined;
+  const certificate = new X509Certificate(raw);
   const key = createHash("sha256").update(certificate.publicKey.export({ type: "spki", format: "der" }));
   return {
     key: (key.digest("hex").toUpperCase().match(/../g) ?? []).join(":"),
