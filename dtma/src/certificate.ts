@@ -1,6 +1,4 @@
-import "reflect-metadata";
-import { webcrypto, X509Certificate } from "node:crypto";
-import * as x509 from "@peculiar/x509";
+import { createPrivateKey, webcrypto, X509Certificate } from "node:crypto";
 import type { CertificateState } from "../../shared/dtma-protocol.ts";
 import type { DataFolder } from "./data-folder.ts";
 import { certificateFile, fingerprintOf } from "./fingerprint.ts";
@@ -76,7 +74,14 @@ export async function openCertificate(data: DataFolder, log: Log, now: () => num
   return certificate;
 }
 
+/** What makes certificates is loaded when one is made: once in a year or two. */
+async function loadX509() {
+  await import("reflect-metadata");
+  return await import("@peculiar/x509");
+}
+
 async function make(keys: webcrypto.CryptoKeyPair, nowMs: number): Promise<KeyAndCertificate> {
+  const x509 = await loadX509();
   const notBefore = new Date(nowMs);
   const notAfter = new Date(notBefore);
   notAfter.setUTCFullYear(notAfter.getUTCFullYear() + validYears);
@@ -99,18 +104,18 @@ async function make(keys: webcrypto.CryptoKeyPair, nowMs: number): Promise<KeyAn
 }
 
 /** The same keys, by the name that the library has for them. */
-type SelfSignedKeys = Parameters<typeof x509.X509CertificateGenerator.createSelfSigned>[0]["keys"];
+type X509 = Awaited<ReturnType<typeof loadX509>>;
+type SelfSignedKeys = Parameters<X509["X509CertificateGenerator"]["createSelfSigned"]>[0]["keys"];
 
 async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
   return await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
 }
 
 async function importKeys({ key, cert }: KeyAndCertificate): Promise<webcrypto.CryptoKeyPair> {
-  const [pkcs8] = x509.PemConverter.decode(key);
-  if (pkcs8 === undefined) throw new Error("The key of the certificate cannot be read.");
+  const pkcs8 = createPrivateKey(key).export({ type: "pkcs8", format: "der" });
   const spki = new X509Certificate(cert).publicKey.export({ type: "spki", format: "der" });
   return {
-    privateKey: await webcrypto.subtle.importKey("pkcs8", pkcs8, algorithm, true, ["sign"]),
+    privateKey: await webcrypto.subtle.importKey("pkcs8", new Uint8Array(pkcs8), algorithm, true, ["sign"]),
     publicKey: await webcrypto.subtle.importKey("spki", new Uint8Array(spki), algorithm, true, ["verify"]),
   };
 }

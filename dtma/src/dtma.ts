@@ -372,12 +372,12 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
 }
 
 /** What cannot be hidden is served all the same: the token in the file is as good as before. */
-async function hideConfiguredToken(file: string | undefined, log: Log): Promise<void> {
-  if (file === undefined) return;
+async function hideConfiguredToken(file: string | null, log: Log): Promise<void> {
   try {
-    if (await hideToken(file)) log.info("configuration.hashed");
+    if (file !== null && (await hideToken(file))) log.info("configuration.hashed");
   } catch (error) {
-    log.warn("configuration.not-hashed", { code: (error as NodeJS.ErrnoException).code });
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ENOENT") log.warn("configuration.not-hashed", { code });
   }
 }
 

@@ -83,8 +83,8 @@ export type Settings = Readonly<{
   /** PEM of the authority whose clients may connect; undefined lets everybody in to show a token. */
   clientCa: string | undefined;
   changesPerMinute: number;
-  /** The configuration file that was read. */
-  configurationFile: string | undefined;
+  /** null reads none. It need not exist. */
+  configurationFile: string | null;
   /** What is read but means nothing here any more, as sentences. */
   remarks: readonly string[];
   /** Whether a service is named that the agent before sent its heartbeats to. */
@@ -114,7 +114,7 @@ export function asksForHelp(argv: readonly string[]): boolean {
 /** Reads all settings. SettingsError with a sentence for the person who starts the DTMA. */
 export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources): Settings {
   const flags = parseFlags(argv);
-  const { path: configurationFile, values: configuration } = readConfiguration(flags.config, readFile);
+  const configuration = flags.config === "none" ? {} : readConfiguration(flags.config, readFile);
   const from = (flag: string | undefined, name: string) => flag ?? nonEmpty(env[name]) ?? nonEmpty(configuration[name]);
 
   const host = from(flags.host, "DTMA_HOST") ?? "127.0.0.1";
@@ -148,7 +148,7 @@ export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources)
       1,
       100_000,
     ),
-    configurationFile,
+    configurationFile: flags.config === "none" ? null : (flags.config ?? configurationPath),
     remarks: Object.freeze(remarksOn(configuration)),
     hasApiBaseUrl: from(undefined, "AGENTOPIA_API_BASE_URL") !== undefined,
     reporting: readReporting(from(flags["reporting-file"], "DTMA_REPORTING_FILE"), readFile),
@@ -207,21 +207,15 @@ function parseFlags(argv: readonly string[]) {
 
 type Configuration = Readonly<Record<string, string>>;
 
-function readConfiguration(
-  flag: string | undefined,
-  readFile: Sources["readFile"],
-): { path: string | undefined; values: Configuration } {
-  const nothing = { path: undefined, values: {} };
-  if (flag === "none") return nothing;
-  const path = flag ?? configurationPath;
-  const text = readFile(path);
+function readConfiguration(path: string | undefined, readFile: Sources["readFile"]): Configuration {
+  const text = readFile(path ?? configurationPath);
   if (text === undefined) {
-    if (flag === undefined) return nothing;
+    if (path === undefined) return {};
     throw new SettingsError(`The configuration file ${path} does not exist.`);
   }
   const values = parseConfiguration(text);
-  if (values === undefined) throw new SettingsError(`A line of ${path} is not of the form NAME=value.`);
-  return { path, values };
+  if (values === undefined) throw new SettingsError(`A line of ${path ?? configurationPath} is not of the form NAME=value.`);
+  return values;
 }
 
 /** The one from a file, else in clear, else by its hash; what is nearer to the start of the DTMA wins. */

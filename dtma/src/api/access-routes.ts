@@ -8,7 +8,7 @@ import { paramOf, parse } from "./route.ts";
 /** Who may reach servers through the MCP endpoint. */
 export function addAccessRoutes(fastify: FastifyInstance, access: AccessList): void {
   fastify.get("/v1/access", () => access.all());
-  fastify.put("/v1/access/:connectionId", async (request, reply) => {
+  fastify.put("/v1/access/:connectionId", { config: { body: accessEntry } }, async (request, reply) => {
     const entry = parse(accessEntry, request.body);
     if (entry.connectionId !== paramOf(request, "connectionId")) {
       throw new AppError("INVALID_INPUT", {

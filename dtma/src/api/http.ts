@@ -12,13 +12,14 @@ The HTTP server below the routes.
 
 INVARIANTS
 - Nobody holds a connection by being slow: handshake, headers and the whole request have a deadline each, and so has every
-  answer that is not a stream (504). A route that may take longer says so (`handlerTimeout`).
+  answer that is not a stream (504). Calls of the agent before last as long as what they ask for, so theirs is longer.
 - What the parser refuses is answered in the same form as everything else.
 - A renewed certificate is served from the next connection on; those that are open stay.
 */
 
 const bodyBytes = 4 * 2 ** 20;
 const answerMs = 60_000;
+const longAnswerMs = 60 * 60_000;
 const requestMs = 30_000;
 /** Longer than the pauses of a client that keeps its connections, so that it does not meet a closing one. */
 const idleMs = 30_000;
@@ -44,7 +45,6 @@ export function createHttp({ certificate, clientCa, connections, log }: HttpDeps
     logger: false,
     bodyLimit: bodyBytes,
     requestTimeout: requestMs,
-    handlerTimeout: answerMs,
     keepAliveTimeout: idleMs,
     forceCloseConnections: true,
     clientErrorHandler: refuseUnreadable,
@@ -76,6 +76,10 @@ export function createHttp({ certificate, clientCa, connections, log }: HttpDeps
   }
   fastify.server.maxHeadersCount = maxHeaders;
   connections.watch(fastify.server);
+  fastify.addHook("onRoute", (route) => {
+    const isOwn = /^\/(v1\/|events$|metrics$|health$)/.test(route.url);
+    route.handlerTimeout ??= isOwn ? answerMs : longAnswerMs;
+  });
   fastify.addHook("onRequest", async (_request, reply) => setHeaders(reply.raw));
   return fastify;
 }

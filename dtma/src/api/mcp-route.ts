@@ -17,9 +17,9 @@ export function addMcpRoute(
     mcp.removeAllContentTypeParsers();
     mcp.addContentTypeParser("*", (_request, _payload, done) => done(null));
     mcp.all("/mcp/servers/:name/mcp", { config: { isMcp: true } }, async (request, reply) => {
-      const name = nameOf(request);
       const token = guard.bearer(request.raw);
       if (token === undefined) throw new AppError("CONNECTION_REVOKED", { message: "A token is needed here." });
+      const name = nameOf(request);
       const entry = access.find(name, token);
       const tokenId = entry === undefined ? guard.toolboxToken(token, request.raw) : undefined;
       if (entry === undefined && tokenId === undefined) {

@@ -19,7 +19,8 @@ export type SeeingDeps = {
 
 /** What can be watched from outside. */
 export function addSeeingRoutes(fastify: FastifyInstance, deps: SeeingDeps, streams: Streams): void {
-  fastify.get("/events", (request, reply) => {
+  // A HEAD of what has no end would be answered never.
+  fastify.get("/events", { exposeHeadRoute: false }, (request, reply) => {
     const wantsStats = (request.query as { stats?: string }).stats === "1";
     reply.hijack();
     const end = openEventStream(reply.raw, {

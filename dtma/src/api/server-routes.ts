@@ -34,7 +34,7 @@ export function addServerRoutes(fastify: FastifyInstance, deps: ServerDeps, stre
   const { servers, operations, log } = deps;
 
   fastify.get("/v1/servers", () => servers.observations());
-  fastify.put("/v1/servers/:name", async (request, reply) => {
+  fastify.put("/v1/servers/:name", { config: { body: deployRequest } }, async (request, reply) => {
     checkRefused(request.body);
     const operationId = await operations.deploy(nameOf(request), parse(deployRequest, request.body));
     return reply.status(202).send({ operationId });
@@ -59,7 +59,7 @@ export function addServerRoutes(fastify: FastifyInstance, deps: ServerDeps, stre
   fastify.get("/v1/servers/:name/releases", (request) => deps.releases.list(mustHave(nameOf(request)).spec.name));
 
   fastify.get("/v1/servers/:name/secrets", (request) => deps.secretsOf(mustHave(nameOf(request))));
-  fastify.put("/v1/servers/:name/secrets/:secret", async (request, reply) => {
+  fastify.put("/v1/servers/:name/secrets/:secret", { config: { body: secretValue } }, async (request, reply) => {
     const secret = parse(environmentName, paramOf(request, "secret"), "secret");
     const { value } = parse(secretValue, request.body);
     const operationId = await operations.rotate(nameOf(request), { values: { [secret]: value } });
@@ -70,7 +70,7 @@ export function addServerRoutes(fastify: FastifyInstance, deps: ServerDeps, stre
     return reply.status(202).send({ operationId: await operations.rotate(nameOf(request), { removed: [secret] }) });
   });
 
-  fastify.get("/v1/servers/:name/logs", (request, reply) => {
+  fastify.get("/v1/servers/:name/logs", { exposeHeadRoute: false, config: { query: logQuery } }, (request, reply) => {
     const name = nameOf(request);
     const { tail, since, follow } = parse(logQuery, request.query);
     mustHave(name);

@@ -15,12 +15,12 @@ export function addToolboxRoutes(fastify: FastifyInstance, deps: ToolboxDeps): v
   fastify.get("/v1/info", () => deps.info());
 
   fastify.get("/v1/reporting", () => deps.reporter.state());
-  fastify.put("/v1/reporting", async (request, reply) => {
+  fastify.put("/v1/reporting", { config: { body: reportingTarget.nullable() } }, async (request, reply) => {
     await deps.reporter.setTarget(parse(reportingTarget.nullable(), request.body));
     return reply.status(204).send();
   });
 
-  fastify.post("/v1/shutdown", (request, reply) => {
+  fastify.post("/v1/shutdown", { config: { body: shutdownRequest } }, (request, reply) => {
     const asked = parse(shutdownRequest, request.body);
     reply.raw.once("close", () => deps.shutdown(asked));
     return reply.status(202).send({});
