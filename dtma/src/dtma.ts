@@ -309,7 +309,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     logTail,
     shutdown: (request) => void end(request),
     log,
-    ...seams,
+    ...(seams.onRoute === undefined ? {} : { onRoute: seams.onRoute }),
   });
 
   let ending: Promise<void> | undefined;
