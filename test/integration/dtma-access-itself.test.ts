@@ -2,6 +2,8 @@ import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { readFile, stat, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readFingerprint as readKeptFingerprint } from "../../dtma/src/fingerprint.ts";
@@ -288,6 +290,33 @@ describe("limits", () => {
     expect(answers.at(-1)?.status).toBe(429);
     expect(Number(answers.at(-1)?.headers.get("retry-after"))).toBeGreaterThan(0);
     expect(await statusOf(dtma, dtma.token)).toBe(200);
+  });
+});
+
+const outside = Object.values(networkInterfaces())
+  .flatMap((each) => each ?? [])
+  .find(({ family, internal }) => family === "IPv4" && !internal)?.address;
+
+describe.skipIf(outside === undefined)("connections", () => {
+  it("over which no token came are few for each address, and those of others go on", async () => {
+    const dtma = await startPlain(await bench.folder(), ["--host=0.0.0.0"]);
+    const { port } = new URL(dtma.ready.url);
+    const sockets = Array.from({ length: 300 }, () => connect(Number(port), outside ?? "").on("error", () => {}));
+    try {
+      const closed: number[] = [];
+      await new Promise<void>((resolve) => {
+        for (const [index, socket] of sockets.entries()) {
+          socket.on("close", () => {
+            if (closed.push(index) === 300 - 256) resolve();
+          });
+        }
+      });
+      // The late ones: a deadline would have ended the early ones first.
+      expect(Math.min(...closed)).toBeGreaterThan(200);
+      expect((await askOverTls(`https://127.0.0.1:${port}/v1/info`, { token: dtma.ready.token ?? "" })).status).toBe(200);
+    } finally {
+      for (const socket of sockets) socket.destroy();
+    }
   });
 });
 
