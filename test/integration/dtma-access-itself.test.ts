@@ -284,10 +284,9 @@ describe("limits", () => {
       await response.text();
       return response;
     };
-    const answers: Response[] = [];
-    for (let round = 0; round < 14; round += 1) answers.push(...(await Promise.all(Array.from({ length: 50 }, health))));
-    expect(answers[0]?.status).toBe(200);
-    expect(answers.at(-1)?.status).toBe(429);
+    expect((await health()).status).toBe(200);
+    let answers: Response[] = [];
+    while (answers.at(-1)?.status !== 429) answers = await Promise.all(Array.from({ length: 50 }, health));
     expect(Number(answers.at(-1)?.headers.get("retry-after"))).toBeGreaterThan(0);
     expect(await statusOf(dtma, dtma.token)).toBe(200);
   });
