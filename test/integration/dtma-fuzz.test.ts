@@ -18,7 +18,9 @@ RouteConfig) is tried with what fits them and with what nearly does; fast-check 
 */
 
 const host = fileURLToPath(new URL("../fixtures/fuzz/host.ts", import.meta.url));
-const runsPerRoute = 50;
+/** A route with a schema has the most to get wrong; one of another method than its face's has next to nothing. */
+const runsOf = ({ method, body, query }: KnownRoute) =>
+  body !== null || query !== null ? 40 : ["GET", "POST", "PUT", "DELETE"].includes(method) ? 15 : 5;
 const runsOnTheWire = 150;
 
 /** They end the process, as they should: what they are given is never what they ask for. */
@@ -90,7 +92,7 @@ describe.skipIf(!parts.docker)("a DTMA that is sent anything", () => {
       if (endsTheProcess.has(nameOf(route))) continue;
       await fc.assert(
         fc.asyncProperty(requestsTo(route), (asked) => tryOne(route, asked)),
-        { numRuns: runsPerRoute, endOnFailure: true },
+        { numRuns: runsOf(route), endOnFailure: true },
       );
       tried.add(nameOf(route));
     }
