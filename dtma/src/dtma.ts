@@ -1,6 +1,5 @@
 import { createRequire } from "node:module";
 import { cpus, hostname, networkInterfaces, totalmem } from "node:os";
-import { join } from "node:path";
 import { type DtmaInfo, type DtmaReadyLine, dtmaProtocolVersion, type ShutdownRequest } from "../../shared/dtma-protocol.ts";
 import { openAccessList } from "./access.ts";
 import { createApi } from "./api/api.ts";
@@ -29,6 +28,7 @@ import { listeningSockets, type Socket } from "./host/listening.ts";
 import { createSystemMetrics } from "./host/system-metrics.ts";
 import { createHostContainers } from "./host-containers.ts";
 import { createImages } from "./images/images.ts";
+import { openRegistries } from "./images/registries.ts";
 import { openJournal } from "./journal.ts";
 import { createScope, networkName, scopeFilter, serverNameLabel } from "./labels.ts";
 import { openLegacy } from "./legacy/index.ts";
@@ -117,14 +117,19 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     engine: () => servers.mustHaveEngine(),
     log,
   });
+  const registries = await openRegistries(data);
   const images = createImages({
     docker,
     scope,
     log,
-    workFolder: join(data.path, "work"),
+    data,
+    registries,
     nodeRuntime: settings.nodeRuntime,
     nodeImage: settings.nodeImage,
+    uvImage: settings.uvImage,
     engine: () => servers.mustHaveEngine(),
+    openNetwork: (create) => network.place({ network: "open" }, ({ network: name }) => create(name)),
+    env: process.env,
   });
   const serverLogs = createServerLogs();
   const access = await openAccessList(data, (id, entry) => gateway.accessChanged(id, entry));
@@ -298,6 +303,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     releases,
     secretsOf: (server) => secrets.list(server.spec, server.container.bindSources["/run/secrets"]),
     access,
+    registries,
     gateway,
     hub,
     stats,

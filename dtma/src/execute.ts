@@ -120,25 +120,15 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     return id;
   }
 
-  async function fetchPackage({ package: name, version }: PackageSource, run: Run): Promise<void> {
-    const resolved = await images.resolve(name, version, run.signal);
-    run.report({ detail: `${resolved.name} ${resolved.version}` });
-    run.made.target = await images.locate(
-      resolved,
-      (doneBytes, totalBytes) => run.report({ doneBytes, totalBytes }),
-      run.signal,
-    );
+  async function fetchPackage(source: PackageSource, run: Run): Promise<void> {
+    run.made.target = await images.locate(source, (update) => run.report(update), run.signal);
   }
 
   async function buildImage(run: Run): Promise<void> {
     const build = run.made.target;
     if (build === undefined) throw new AppError("INTERNAL");
-    if (build.image !== undefined) run.made.image = build.image;
-    else {
-      await using installed = await images.install(build.resolved, run.signal);
-      run.made.image = await images.build(build, installed.folder, (doneBytes) => run.report({ doneBytes }), run.signal);
-    }
-    run.report({ detail: run.made.image?.reference ?? "" });
+    run.made.image = build.image ?? (await build.make((doneBytes) => run.report({ doneBytes }), run.signal));
+    run.report({ detail: run.made.image.reference });
   }
 
   async function restoreImage({ image: known, imageId, spec }: PreviousRelease, run: Run): Promise<void> {
@@ -146,7 +136,9 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     const progress = (doneBytes: number, totalBytes: number) => run.report({ doneBytes, totalBytes });
     if (found !== undefined) run.made.image = found;
     else if (spec.source.type === "oci") {
-      run.made.image = await images.fetchImage(exactReference(known.reference, known.digest), progress, run.signal);
+      const image = exactReference(known.reference, known.digest);
+      const pull = spec.source.pull === "never" ? "never" : "missing";
+      run.made.image = await images.fetchImage({ image, pull }, progress, run.signal);
     } else {
       await fetchPackage({ ...spec.source, version: known.package?.version ?? spec.source.version }, run);
       await buildImage(run);
@@ -173,16 +165,16 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     const mounts = await volumes.create(spec, serverId, (names) => {
       run.made.volumes = names;
     });
-    const isNpm = spec.source.type === "npm";
-    if (isNpm && run.made.volumes.length > 0) await volumes.giveToServer(image.id, run.made.volumes, run.signal);
+    const isPackage = spec.source.type !== "oci";
+    if (isPackage && run.made.volumes.length > 0) await volumes.giveToServer(image.id, run.made.volumes, run.signal);
     const engine = deps.servers().mustHaveEngine();
-    const variables = Object.entries(isNpm ? (written?.files ?? {}) : (written?.variables ?? {}));
+    const variables = Object.entries(isPackage ? (written?.files ?? {}) : (written?.variables ?? {}));
     const { permissions, transport } = spec;
     const ownPort = transport.type === "http" && !engine.bridgeReachable ? [{ container: transport.port, host: 0 }] : [];
     const labels: ServerLabels = {
       serverId,
       spec,
-      image: { reference: image.reference, digest: image.digest },
+      image: toImageRun(image),
       release: number,
       ...(previous === undefined ? {} : { previous }),
     };
@@ -198,7 +190,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
           command: commandOf(spec, image),
           environment: [
             ...Object.entries({ ...place.environment, ...spec.environment }).map(([name, value]) => `${name}=${value}`),
-            ...(isNpm
+            ...(isPackage
               ? [`${secretVariablesVariable}=${variables.map(([variable, name]) => `${variable}:${name}`).join(",")}`]
               : variables.map(([variable, value]) => `${variable}=${value}`)),
           ],
@@ -309,15 +301,15 @@ export function createExecutor(deps: ExecutorDeps): Executor {
 
     async run(step, run) {
       if (run.request !== undefined && run.made.claim === undefined) {
-        const isPackage = run.request.spec.source.type !== "oci";
         const { made } = run;
-        made.claim = { isFetching: () => isPackage && made.image === undefined, imageId: () => made.image?.id };
+        made.claim = { isFetching: () => made.image === undefined, imageId: () => made.image?.id };
         await collector.hold(made.claim);
       }
       switch (step.do) {
         case "fetch-image": {
+          const { source } = mustRequest(run).spec;
           run.made.image = await images.fetchImage(
-            step.image,
+            { image: step.image, pull: source.type === "oci" ? source.pull : undefined },
             (doneBytes, totalBytes) => run.report({ doneBytes, totalBytes }),
             run.signal,
           );
@@ -405,8 +397,8 @@ function commandOf({ command, arguments: more }: ServerSpec, image: PulledImage)
   return more.length === 0 ? undefined : [...image.command, ...more];
 }
 
-function toImageRun({ reference, digest }: PulledImage): ServerLabels["image"] {
-  return { reference, digest };
+function toImageRun({ reference, digest, package: madeOf }: PulledImage): ServerLabels["image"] {
+  return { reference, digest, ...(madeOf === undefined ? {} : { package: madeOf }) };
 }
 
 /** A tag may have moved since; the digest names what ran. */

@@ -30,6 +30,13 @@ describe("labels", () => {
     expect(labels).toMatchObject({ team: "x", ...scopeFilter(scope) });
   });
 
+  it("name the exact package an image was made from", () => {
+    const image = { ...server.image, package: { name: "@scope/server", version: "1.2.3", integrity: "sha512-AAAA" } };
+    const labels = serverLabels(createScope("default", {}), { ...server, image });
+    expect(JSON.parse(labels["dev.dtma.package"] ?? "")).toEqual(image.package);
+    expect(readServerLabels(labels)?.image).toEqual(image);
+  });
+
   it("cannot be replaced by a person's own labels", () => {
     expect(createScope("mine", { "dev.dtma.scope": "other" }).labels["dev.dtma.scope"]).toBe("mine");
   });

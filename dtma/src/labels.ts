@@ -24,6 +24,7 @@ const managedLabel = `${prefix}managed`;
 const specLabel = `${prefix}spec`;
 const imageLabel = `${prefix}image`;
 const digestLabel = `${prefix}digest`;
+const packageLabel = `${prefix}package`;
 const releaseLabel = `${prefix}release`;
 const previousLabel = `${prefix}previous`;
 
@@ -83,6 +84,7 @@ export function serverLabels(scope: Scope, server: ServerLabels): Labels {
     [specLabel]: JSON.stringify(server.spec),
     [imageLabel]: server.image.reference,
     [digestLabel]: server.image.digest,
+    ...(server.image.package === undefined ? {} : { [packageLabel]: JSON.stringify(server.image.package) }),
     ...(server.release === undefined ? {} : { [releaseLabel]: String(server.release) }),
     ...(server.previous === undefined ? {} : { [previousLabel]: JSON.stringify(server.previous) }),
   };
@@ -100,10 +102,15 @@ export function readServerLabels(labels: Labels): ServerLabels | undefined {
   if (!id.success || !spec.success) return undefined;
   const release = Number(labels[releaseLabel]);
   const previous = previousRelease.safeParse(parseJson(labels[previousLabel]));
+  const madeOf = imageRun.shape.package.safeParse(parseJson(labels[packageLabel])).data;
   return {
     serverId: id.data,
     spec: spec.data,
-    image: { reference: labels[imageLabel] ?? "", digest: labels[digestLabel] ?? "" },
+    image: {
+      reference: labels[imageLabel] ?? "",
+      digest: labels[digestLabel] ?? "",
+      ...(madeOf === undefined ? {} : { package: madeOf }),
+    },
     ...(Number.isSafeInteger(release) && release > 0 ? { release } : {}),
     ...(previous.success ? { previous: previous.data } : {}),
   };

@@ -20,6 +20,7 @@ describe("readSettings", () => {
       scope: "default",
       nodeRuntime: "/usr/bin/node",
       nodeImage: "node:24-slim",
+      uvImage: "astral/uv:python3.13-bookworm-slim",
       stopServersOnExit: false,
       token: undefined,
       enrolment: undefined,

@@ -40,6 +40,8 @@ first time, the token it made. Everything else goes to standard error.
   --label=NAME=VALUE         put on everything it makes in Docker; may be repeated
   --node-image=IMAGE         base image for npm packages; none pulls no image             DTMA_NODE_IMAGE
                              (node:24-slim)
+  --uv-image=IMAGE           base image with uv for PyPI packages; none pulls no image    DTMA_UV_IMAGE
+                             (astral/uv:python3.13-bookworm-slim)
   --node-runtime=FILE        Node binary for npm packages without a base image            DTMA_NODE_RUNTIME
   --answer-seconds=NUMBER    how long a server may take to answer first, 1 to 600 (30)    DTMA_ANSWER_SECONDS
   --stop-servers-on-exit     stop the servers when it ends; else they go on
@@ -67,6 +69,8 @@ export type Settings = Readonly<{
   nodeRuntime: string;
   /** Base image for npm packages; null never pulls one. */
   nodeImage: string | null;
+  /** Base image with uv for PyPI packages; null never pulls one. */
+  uvImage: string | null;
   stopServersOnExit: boolean;
   /** End when standard input ends. */
   parentPipe: boolean;
@@ -125,6 +129,7 @@ export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources)
     );
   }
   const nodeImage = from(flags["node-image"], "DTMA_NODE_IMAGE") ?? "node:24-slim";
+  const uvImage = from(flags["uv-image"], "DTMA_UV_IMAGE") ?? "astral/uv:python3.13-bookworm-slim";
   return Object.freeze({
     host,
     port: readNumber("--port", from(flags.port, "PORT") ?? String(defaultPort), 0, 65_535),
@@ -134,6 +139,7 @@ export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources)
     labels: Object.freeze(Object.fromEntries((flags.label ?? []).map(readLabel))),
     nodeRuntime: from(flags["node-runtime"], "DTMA_NODE_RUNTIME") ?? execPath,
     nodeImage: nodeImage === "none" ? null : nodeImage,
+    uvImage: uvImage === "none" ? null : uvImage,
     stopServersOnExit: flags["stop-servers-on-exit"] === true,
     parentPipe: flags["parent-pipe"] === true,
     allowedHosts: Object.freeze((flags["allow-host"] ?? []).map((name) => name.toLowerCase())),
@@ -189,6 +195,7 @@ function parseFlags(argv: readonly string[]) {
         label: { type: "string", multiple: true },
         "node-runtime": { type: "string" },
         "node-image": { type: "string" },
+        "uv-image": { type: "string" },
         "stop-servers-on-exit": { type: "boolean" },
         "parent-pipe": { type: "boolean" },
         "allow-host": { type: "string", multiple: true },

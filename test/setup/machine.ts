@@ -41,6 +41,7 @@ const debianPackages = [
   "libsecret-1-0",
   "postgresql-15",
   "procps",
+  "python3",
 ];
 
 // biome-ignore lint/suspicious/noTemplateCurlyInString: the placeholders are those of dpkg-query.

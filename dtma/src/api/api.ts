@@ -1,6 +1,7 @@
 import { AppError } from "../../../shared/errors.ts";
 import type { AccessList } from "../access.ts";
 import type { McpGateway } from "../gateway/gateway.ts";
+import type { Registries } from "../images/registries.ts";
 import { notFoundBody } from "../legacy/answers.ts";
 import type { Log } from "../log.ts";
 import { addAccessRoutes } from "./access-routes.ts";
@@ -15,6 +16,7 @@ import { addLegacyRoutes, type LegacyDeps } from "./legacy-routes.ts";
 import type { Limits } from "./limits.ts";
 import { addMcpRoute } from "./mcp-route.ts";
 import type { RouteConfig, RouteFace, Streams } from "./route.ts";
+import { addRegistryRoutes } from "./registry-routes.ts";
 import { addSeeingRoutes, type SeeingDeps } from "./seeing-routes.ts";
 import { addServerRoutes, type ServerDeps } from "./server-routes.ts";
 import { addToolboxRoutes, type ToolboxDeps } from "./toolbox-routes.ts";
@@ -37,6 +39,7 @@ export type ApiDeps = SeeingDeps &
     /** PEM of the authority that clients need a certificate of. */
     clientCa: string | undefined;
     access: AccessList;
+    registries: Registries;
     gateway: McpGateway;
     log: Log;
     /** Told of every route there is. */
@@ -109,6 +112,7 @@ export function createApi(deps: ApiDeps): Api {
   addServerRoutes(fastify, deps, streams);
   addAccessRoutes(fastify, deps.access);
   addCredentialRoutes(fastify, deps);
+  addRegistryRoutes(fastify, deps.registries);
   addSeeingRoutes(fastify, deps, streams);
   addLegacyRoutes(fastify, deps);
   addMcpRoute(fastify, deps, callers);

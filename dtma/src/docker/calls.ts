@@ -5,7 +5,8 @@ import { join } from "node:path";
 import type { Duplex, Readable } from "node:stream";
 import Dockerode from "dockerode";
 import { AppError } from "../../../shared/errors.ts";
-import type { TarStream } from "./docker.ts";
+import type { RegistryCredentials, TarStream } from "./docker.ts";
+import { dockerHub, dockerHubLogin } from "./image-name.ts";
 
 /*
 INVARIANTS
@@ -22,6 +23,8 @@ export type Call = {
   query?: Record<string, unknown>;
   body?: unknown;
   file?: TarStream;
+  /** Sent as `X-Registry-Auth`. */
+  registryLogin?: RegistryCredentials;
   /** Ends the call, and the stream it returned. */
   signal?: AbortSignal;
   /** How long it may take without a signal of its own, or in addition to it. `null`: as long as the signal allows. */
@@ -43,6 +46,7 @@ type DialOptions = {
   method: string;
   options: Record<string, unknown>;
   file?: TarStream;
+  authconfig?: { username: string; password: string; serveraddress: string };
   abortSignal?: AbortSignal;
   isStream?: boolean;
   hijack?: boolean;
@@ -75,6 +79,7 @@ export function createDockerCalls(dockerHost: string | undefined, env: NodeJS.Pr
             method: call.method,
             options: { _query: call.query ?? {}, _body: call.body ?? {} },
             ...(call.file === undefined ? {} : { file: call.file }),
+            ...(call.registryLogin === undefined ? {} : { authconfig: toAuthConfig(call.registryLogin) }),
             abortSignal: call.signal === undefined ? deadline.signal : AbortSignal.any([call.signal, deadline.signal]),
             allowEmpty: call.body !== undefined,
             statusCodes,
@@ -108,6 +113,10 @@ export function createDockerCalls(dockerHost: string | undefined, env: NodeJS.Pr
       })) as Duplex;
     },
   };
+}
+
+function toAuthConfig({ registry, username, password }: RegistryCredentials): NonNullable<DialOptions["authconfig"]> {
+  return { username, password, serveraddress: registry === dockerHub ? dockerHubLogin : registry };
 }
 
 function socketOf(dockerHost: string): string | undefined {

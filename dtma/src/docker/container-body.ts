@@ -1,4 +1,4 @@
-import type { ContainerConfig } from "./docker.ts";
+import type { ContainerConfig, ProgramConfig } from "./docker.ts";
 
 /*
 INVARIANTS (DESIGN.md section 4)
@@ -59,6 +59,23 @@ function portBindings(ports: ContainerConfig["ports"]): Record<string, unknown[]
     bindings[key] = [...(bindings[key] ?? []), { HostIp: "127.0.0.1", HostPort: host === 0 ? "" : String(host) }];
   }
   return bindings;
+}
+
+/** The body of `POST /containers/create` for a program of a build: hardened as a server, with a root it may write to. */
+export function programBody({ command, user, workingDir, ...config }: ProgramConfig): Record<string, unknown> {
+  const server = containerBody({
+    ...config,
+    command: undefined,
+    openStdin: false,
+    resolver: undefined,
+    ports: [],
+    capabilities: [],
+    writablePaths: [],
+    readOnlyRoot: false,
+    volumes: [],
+    secretsFolder: undefined,
+  });
+  return { ...server, Entrypoint: command, Cmd: [], User: user, WorkingDir: workingDir };
 }
 
 export function volumeMounts(volumes: ContainerConfig["volumes"]): Record<string, unknown>[] {

@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import type { LogLine, ServerLoad } from "../../../shared/dtma-protocol.ts";
 import type { ServerProcess } from "./server-process.ts";
 
@@ -52,6 +53,8 @@ export type ContainerView = {
 
 export type ImageView = {
   id: string;
+  /** `repository:tag`, as Docker lists them. */
+  tags: string[];
   /** Of the registry it came from; its own id when it came from none. */
   digest: string;
   labels: Labels;
@@ -100,6 +103,31 @@ export type ContainerConfig = {
   secretsFolder: string | undefined;
 };
 
+/** A program of a build, in a container that is hardened as a server's. */
+export type ProgramConfig = {
+  image: string;
+  labels: Labels;
+  command: string[];
+  environment: string[];
+  /** `uid:gid`. */
+  user: string;
+  workingDir: string;
+  network: string;
+  memoryBytes: number;
+  cpus: number;
+  pids: number;
+};
+
+export type RegistryCredentials = { registry: string; username: string; password: string };
+
+export type PullOptions = {
+  onProgress(doneBytes: number, totalBytes: number): void;
+  signal: AbortSignal;
+  login: RegistryCredentials | undefined;
+  /** The pull is given up when nothing is told of it for so long. */
+  stallMs: number;
+};
+
 export type ImageConfig = { entrypoint: string[]; workingDir: string; user: string; environment: string[]; labels: Labels };
 
 export type NetworkView = {
@@ -137,6 +165,8 @@ export interface Docker {
   /** Resolves with the exit code once it does not run any more. */
   waitContainer(id: string, signal: AbortSignal): Promise<number>;
   putArchive(id: string, path: string, tar: TarStream, signal?: AbortSignal): Promise<void>;
+  /** A tar of what is at `path`, under the name of its last part. */
+  getArchive(id: string, path: string, signal: AbortSignal): Promise<Readable>;
   logs(id: string, options: { tail: number; sinceMs: number; follow: boolean; signal: AbortSignal }): AsyncIterable<LogLine>;
   /** About one sample a second until the signal. */
   stats(id: string, signal: AbortSignal): AsyncIterable<ServerLoad>;
@@ -148,8 +178,10 @@ export interface Docker {
   /** undefined when it is not on this machine. */
   getImage(reference: string): Promise<ImageView | undefined>;
   listImages(labels: Labels): Promise<string[]>;
-  /** IMAGE_NOT_FOUND, IMAGE_PULL_FAILED. */
-  pullImage(reference: string, onProgress: (doneBytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<void>;
+  /** `repository:tag` of every image in this repository on this machine. */
+  listTags(repository: string): Promise<string[]>;
+  /** The digest that the registry named. IMAGE_NOT_FOUND, IMAGE_PULL_FAILED. */
+  pullImage(reference: string, options: PullOptions): Promise<string | undefined>;
   importImage(
     tar: TarStream,
     reference: string,
@@ -163,6 +195,8 @@ export interface Docker {
     signal: AbortSignal,
     volumes?: { volume: string; path: string }[],
   ): Promise<string>;
+  /** A container whose program is one of a build's, created and not yet started. */
+  createProgramContainer(config: ProgramConfig, signal: AbortSignal): Promise<string>;
   commitContainer(id: string, reference: string, config: ImageConfig, signal: AbortSignal): Promise<void>;
   /** Without force: an image in use stays. */
   removeImage(idOrTag: string): Promise<void>;

@@ -3,9 +3,10 @@ import type { Readable } from "node:stream";
 import type { LogLine, ServerLoad } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
 import { createDockerCalls, dockerMessage, translate } from "./calls.ts";
-import { containerBody, volumeMounts } from "./container-body.ts";
+import { containerBody, programBody, volumeMounts } from "./container-body.ts";
 import type { ContainerSummary, ContainerView, Docker, DockerEvent, ImageView, Labels, NetworkView } from "./docker.ts";
 import { endAllProcesses, openProcess } from "./exec.ts";
+import { digestOf } from "./image-name.ts";
 import { type EngineStats, toLoad } from "./load.ts";
 import { pullImage } from "./pull.ts";
 import { createLogReader, readJsonLines } from "./streams.ts";
@@ -35,6 +36,7 @@ type NetworkInspect = {
 };
 type ImageInspect = {
   Id: string;
+  RepoTags: string[] | null;
   RepoDigests: string[] | null;
   Config: {
     Labels: Labels | null;
@@ -186,6 +188,10 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
       });
     },
 
+    async getArchive(id, path, signal) {
+      return await calls.stream({ method: "GET", path: `/containers/${id}/archive`, query: { path }, signal, timeoutMs: null });
+    },
+
     async *logs(id, { tail, sinceMs, follow, signal }): AsyncGenerator<LogLine> {
       const stream = await calls.stream({
         method: "GET",
@@ -229,7 +235,17 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
       return list.map(({ Id }) => Id);
     },
 
-    pullImage: (reference, onProgress, signal) => pullImage(calls, reference, onProgress, signal),
+    async listTags(repository) {
+      const filters = JSON.stringify({ reference: [repository] });
+      const list = await calls.json<{ RepoTags: string[] | null }[]>({
+        method: "GET",
+        path: "/images/json",
+        query: { filters },
+      });
+      return list.flatMap(({ RepoTags }) => RepoTags ?? []).filter((tag) => tag.startsWith(`${repository}:`));
+    },
+
+    pullImage: (reference, options) => pullImage(calls, reference, options),
 
     async importImage(tar, reference, { labels, environment }, signal) {
       const changes = [
@@ -262,6 +278,12 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
         },
         signal,
       });
+      return created.Id;
+    },
+
+    async createProgramContainer(config, signal) {
+      const body = programBody(config);
+      const created = await calls.json<{ Id: string }>({ method: "POST", path: "/containers/create", body, signal });
       return created.Id;
     },
 
@@ -379,13 +401,10 @@ function splitReference(reference: string): { repo: string; tag: string } {
 }
 
 function toImageView(image: ImageInspect, reference: string): ImageView {
-  const repository = reference.replace(/@.*$/, "").replace(/:[^:/]*$/, "");
-  const digests = (image.RepoDigests ?? []).map((entry) => entry.split("@") as [string, string]);
-  const own =
-    digests.find(([name]) => name === repository) ?? digests.find(([name]) => name.endsWith(repository)) ?? digests[0];
   return {
     id: image.Id,
-    digest: own?.[1] ?? image.Id,
+    tags: image.RepoTags ?? [],
+    digest: digestOf(reference, image.RepoDigests ?? [], image.Id),
     labels: image.Config.Labels ?? {},
     hasEntrypoint: (image.Config.Entrypoint ?? []).length > 0,
     command: image.Config.Cmd ?? [],

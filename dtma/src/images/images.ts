@@ -1,30 +1,31 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
-import type { Pack } from "tar-stream";
 import type { ImageRun } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
-import type { Docker, EngineInfo, ImageView } from "../docker/docker.ts";
-import { kindFilter, kindLabels, type Scope } from "../labels.ts";
+import type { OperationStep } from "../../../shared/model/operation.ts";
+import type { ServerSource } from "../../../shared/model/spec.ts";
+import type { DataFolder } from "../data-folder.ts";
+import type { Docker, EngineInfo, ImageView, PullOptions } from "../docker/docker.ts";
+import { kindFilter, type Scope } from "../labels.ts";
 import type { Log } from "../log.ts";
-import { findCommand, installPackage, type ResolvedPackage, resolvePackage } from "./npm.ts";
-import { ensureRuntimeImage, serverUser } from "./runtime.ts";
-import { secretPreload, secretPreloadPath } from "./secret-preload.ts";
-import { sendTar } from "./tar.ts";
+import type { PackageSource } from "../plan.ts";
+import { createBaseImages, type Progress } from "./base-images.ts";
+import { createBuilder, type OpenNetwork } from "./builder.ts";
+import { createLedger, type PulledEntry } from "./ledger.ts";
+import { createNpmImages } from "./npm-image.ts";
+import { createPypiImages } from "./pypi-image.ts";
+import type { Registries } from "./registries.ts";
 
 /*
 INVARIANTS
 - A package's image is found by a hash of package, exact version, integrity, base and layout: same input, same image.
 - Nothing is built with `docker build`: the Engine may have no builder.
 - What an interrupted build leaves (a container, a temporary folder) carries its mark and is removed at the next start.
+- Only what was made or pulled here is ever removed; of a pulled image only the reference it was pulled by.
 */
 
-const layoutVersion = "1";
-const smallFileBytes = 256 * 1024;
-const baseStallMs = 10_000;
-const baseRetryMs = 10 * 60_000;
+const pullStallMs = 60_000;
 
 export type PulledImage = {
   reference: string;
@@ -33,177 +34,181 @@ export type PulledImage = {
   id: string;
   /** The image's own command, where arguments are to follow it because there is no entrypoint. */
   command: string[];
+  /** What it was made from; absent for an image that came as one. */
+  package?: NonNullable<ImageRun["package"]>;
 };
-export type BuildTarget = { resolved: ResolvedPackage; base: string; reference: string; image: PulledImage | undefined };
-export type Progress = (doneBytes: number, totalBytes: number) => void;
+
+export type Report = (update: Pick<OperationStep, "doneBytes" | "totalBytes" | "detail">) => void;
+export type PullImage = (
+  reference: string,
+  options: Pick<PullOptions, "onProgress" | "signal" | "stallMs">,
+) => Promise<{ image: ImageView; digest: string }>;
+
+/** How a kind of package becomes an image. */
+export type PackageImage = {
+  package: NonNullable<ImageRun["package"]>;
+  base: string;
+  repository: string;
+  /** What else the image depends on. */
+  key: unknown[];
+  make(reference: string, onProgress: Progress, signal: AbortSignal): Promise<void>;
+};
+
+/** Where the image of a package is or will be. */
+export type BuildTarget = {
+  reference: string;
+  /** If an earlier deploy has left it. */
+  image: PulledImage | undefined;
+  /** PACKAGE_INSTALL_FAILED, DISK_FULL. */
+  make(onProgress: Progress, signal: AbortSignal): Promise<PulledImage>;
+};
 
 export interface Images {
-  /** Pulls what is not there. IMAGE_NOT_FOUND, IMAGE_PULL_FAILED, DISK_FULL. */
-  fetchImage(reference: string, onProgress: Progress, signal: AbortSignal): Promise<PulledImage>;
+  /**
+   * Pulls what is not there, always or never, as the source says. IMAGE_NOT_FOUND, IMAGE_PULL_FAILED (also for a registry
+   * that stalls or refuses the credentials kept for it), DISK_FULL.
+   */
+  fetchImage(source: OciSource, onProgress: Progress, signal: AbortSignal): Promise<PulledImage>;
   /** An image that was used before, by its id on this machine; undefined when it is not there any more. */
   find(id: string, known: ImageRun): Promise<PulledImage | undefined>;
-  /** What the registry means by name and version now. PACKAGE_NOT_FOUND. */
-  resolve(name: string, version: string, signal: AbortSignal): Promise<ResolvedPackage>;
-  /** Where the image of a package is or will be, and the image if an earlier deploy has left it. */
-  locate(resolved: ResolvedPackage, onProgress: Progress, signal: AbortSignal): Promise<BuildTarget>;
-  /** Installs into a temporary folder; `dispose` removes it. */
-  install(resolved: ResolvedPackage, signal: AbortSignal): Promise<{ folder: string; [Symbol.asyncDispose](): Promise<void> }>;
-  build(target: BuildTarget, folder: string, onProgress: Progress, signal: AbortSignal): Promise<PulledImage>;
-  /** Removes images made here that none of `usedImageIds` is. */
+  /** What the registry means by name and version now. PACKAGE_NOT_FOUND, PACKAGE_INSTALL_FAILED, IMAGE_PULL_FAILED. */
+  locate(source: PackageSource, report: Report, signal: AbortSignal): Promise<BuildTarget>;
+  /** Removes images made or pulled here that none of `usedImageIds` is. */
   removeUnused(usedImageIds: ReadonlySet<string>): Promise<void>;
   /** Removes what the builds of a DTMA that was killed have left. Only while nothing is built. */
   removeInterrupted(): Promise<void>;
 }
 
+type OciSource = Pick<Extract<ServerSource, { type: "oci" }>, "image"> & {
+  pull: Extract<ServerSource, { type: "oci" }>["pull"] | undefined;
+};
+
 type ImagesDeps = {
   docker: Docker;
   scope: Scope;
   log: Log;
-  /** A folder of our own for temporary files. */
-  workFolder: string;
+  data: DataFolder;
+  registries: Registries;
   nodeRuntime: string;
   /** null: never pull a base, always use the runtime image. */
   nodeImage: string | null;
+  /** null: no servers from PyPI. */
+  uvImage: string | null;
   engine(): EngineInfo;
+  openNetwork: OpenNetwork;
+  env: NodeJS.ProcessEnv;
+  stallMs?: number;
 };
 
-export function createImages({ docker, scope, log, workFolder, nodeRuntime, nodeImage, engine }: ImagesDeps): Images {
-  let runtime: Promise<string> | undefined;
-  let baseFailedAt = Number.NEGATIVE_INFINITY;
+export function createImages(deps: ImagesDeps): Images {
+  const { docker, scope, log, data, registries, engine, stallMs = pullStallMs } = deps;
+  const workFolder = join(data.path, "work");
+  const ledger = createLedger(data);
 
-  async function baseImage(onProgress: Progress, signal: AbortSignal): Promise<string> {
-    if (nodeImage !== null) {
-      if ((await docker.getImage(nodeImage)) !== undefined) return nodeImage;
-      if (Date.now() - baseFailedAt > baseRetryMs && (await pullBase(nodeImage, onProgress, signal))) return nodeImage;
+  const pull: PullImage = async (reference, options) => {
+    const before = await docker.getImage(reference);
+    const named = await docker.pullImage(reference, { ...options, login: registries.loginFor(reference) });
+    const image = await docker.getImage(reference);
+    if (image === undefined) {
+      throw new AppError("IMAGE_NOT_FOUND", { message: `The image ${reference} is not there after its pull.` });
     }
-    // One import serves everybody who waits for it, so it must not end with the first one's patience.
-    runtime ??= ensureRuntimeImage(docker, engine(), nodeRuntime, AbortSignal.timeout(300_000)).finally(() => {
-      runtime = undefined;
-    });
-    return await untilAborted(runtime, signal);
-  }
+    const digest = named ?? image.digest;
+    await ledger.notePulled({ reference, id: image.id, digest, isOurs: before?.id !== image.id });
+    return { image, digest };
+  };
+  const bases = createBaseImages({ ...deps, ledger, pull });
+  const builder = createBuilder(deps);
+  const npm = createNpmImages({ docker, bases, builder, workFolder, engine });
+  const pypi = createPypiImages({ docker, bases, builder, env: deps.env });
 
-  /** Gives up when nothing moves for a while, so that a toolbox without a registry is not held up. */
-  async function pullBase(reference: string, onProgress: Progress, signal: AbortSignal): Promise<boolean> {
-    const stall = new AbortController();
-    const giveUp = () => stall.abort(new AppError("IMAGE_PULL_FAILED"));
-    let timer = setTimeout(giveUp, baseStallMs);
-    let lastDone = -1;
-    try {
-      const watchProgress: Progress = (done, total) => {
-        onProgress(done, total);
-        if (done === lastDone) return;
-        lastDone = done;
-        clearTimeout(timer);
-        timer = setTimeout(giveUp, baseStallMs);
-      };
-      await docker.pullImage(reference, watchProgress, AbortSignal.any([signal, stall.signal]));
-      return true;
-    } catch (error) {
-      signal.throwIfAborted();
-      baseFailedAt = Date.now();
-      log.warn("base-image.not-pulled", { reference, reason: error instanceof AppError ? error.code : String(error) });
-      return false;
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async function appReference(resolved: ResolvedPackage, base: string): Promise<string> {
-    const view = await docker.getImage(base);
-    const parts = [
-      layoutVersion,
-      resolved.name,
-      resolved.version,
-      resolved.integrity,
-      view?.id ?? base,
-      scope.name,
-      secretPreload,
-    ];
-    const hash = createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16);
-    const name = resolved.name
-      .replace(/^@/, "")
-      .replace(/[^a-z0-9/]+/g, "-")
-      .replace(/(^|\/)-+|-+(\/|$)/g, "$1$2");
-    return `dtma-npm/${name}:${resolved.version.replace(/[^\w.-]/g, "_").slice(0, 64)}-${hash}`;
-  }
-
-  const toPulled = (reference: string, image: ImageView): PulledImage => ({
+  const toPulled = (reference: string, image: ImageView, madeOf: ImageRun["package"]): PulledImage => ({
     reference,
     digest: image.digest,
     id: image.id,
     command: image.hasEntrypoint ? [] : image.command,
+    ...(madeOf === undefined ? {} : { package: madeOf }),
   });
 
+  async function appReference({ package: madeOf, base, repository, key }: PackageImage): Promise<string> {
+    const baseId = (await docker.getImage(base))?.id ?? base;
+    const parts = [madeOf.name, madeOf.version, madeOf.integrity, baseId, scope.name, key];
+    const hash = createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16);
+    return `${toRepository(repository)}:${madeOf.version.replace(/[^\w.-]/g, "_").slice(0, 64)}-${hash}`;
+  }
+
+  /** Another container may have come to use it since, or another image to be made on it: then it stays. */
+  async function removeImage(idOrTag: string): Promise<boolean> {
+    try {
+      await docker.removeImage(idOrTag);
+      return true;
+    } catch (error) {
+      if (!(error instanceof AppError && error.code === "CONFLICT")) {
+        log.warn("image.not-removed", { image: idOrTag, error: String(error) });
+      }
+      return false;
+    }
+  }
+
+  /** Whether the entry has come to its end. */
+  async function removePulled({ reference, id, isOurs }: PulledEntry): Promise<boolean> {
+    if ((await docker.getImage(reference))?.id === id) {
+      if (!isOurs || bases.isBase(reference)) return false;
+      // While other images are made on it, it only loses its name.
+      return (await removeImage(reference)) && (await docker.getImage(id)) === undefined;
+    }
+    if (!isOurs) return true;
+    const image = await docker.getImage(id);
+    if (image === undefined || image.tags.length > 0) return true;
+    // The tag has moved on and left this one behind.
+    return await removeImage(id);
+  }
+
+  async function outdatedRuntimes(): Promise<string[]> {
+    try {
+      return await bases.listOutdated();
+    } catch (error) {
+      // Not before Docker has been asked what it is, and not where this Node makes no images.
+      if (error instanceof AppError && (error.code === "DOCKER_UNAVAILABLE" || error.code === "IMAGE_PULL_FAILED")) return [];
+      throw error;
+    }
+  }
+
   return {
-    async fetchImage(reference, onProgress, signal) {
-      if ((await docker.getImage(reference)) === undefined) await docker.pullImage(reference, onProgress, signal);
-      const image = await docker.getImage(reference);
-      if (image === undefined)
-        throw new AppError("IMAGE_NOT_FOUND", { message: `The image ${reference} is not there after its pull.` });
-      return toPulled(reference, image);
+    async fetchImage({ image: reference, pull: policy = "missing" }, onProgress, signal) {
+      const there = policy === "always" ? undefined : await docker.getImage(reference);
+      if (there !== undefined) {
+        const digest = (await ledger.digestOf(reference, there.id)) ?? there.digest;
+        return { ...toPulled(reference, there, undefined), digest };
+      }
+      if (policy === "never") {
+        throw new AppError("IMAGE_NOT_FOUND", {
+          message: `The image ${reference} is not on this toolbox, and the server is set to never pull it.`,
+          field: "spec.source.image",
+        });
+      }
+      const { image, digest } = await pull(reference, { onProgress, signal, stallMs });
+      return { ...toPulled(reference, image, undefined), digest };
     },
 
-    async find(id, { reference, digest }) {
+    async find(id, { reference, digest, package: madeOf }) {
       const image = await docker.getImage(id);
-      return image === undefined ? undefined : { ...toPulled(reference, image), digest };
+      return image === undefined ? undefined : { ...toPulled(reference, image, madeOf), digest };
     },
 
-    async resolve(name, version, signal) {
-      await mkdir(workFolder, { recursive: true, mode: 0o700 });
-      return await resolvePackage(name, version, workFolder, signal);
-    },
-
-    async locate(resolved, onProgress, signal) {
-      const base = await baseImage(onProgress, signal);
-      const reference = await appReference(resolved, base);
+    async locate(source, report, signal) {
+      const found = await (source.type === "npm" ? npm.locate(source, report, signal) : pypi.locate(source, report, signal));
+      const reference = await appReference(found);
       const image = await docker.getImage(reference);
-      return { resolved, base, reference, image: image === undefined ? undefined : toPulled(reference, image) };
-    },
-
-    async install(resolved, signal) {
-      await mkdir(workFolder, { recursive: true, mode: 0o700 });
-      const folder = await mkdtemp(join(workFolder, "npm-"));
-      const dispose = () => rm(folder, { recursive: true, force: true });
-      try {
-        await installPackage(resolved, folder, engine(), signal);
-      } catch (error) {
-        await dispose();
-        throw error;
-      }
-      return { folder, [Symbol.asyncDispose]: dispose };
-    },
-
-    async build({ resolved, base, reference }, folder, onProgress, signal) {
-      const command = await findCommand(resolved.name, folder);
-      const container = await docker.createBuildContainer(base, kindLabels(scope, "build"), signal);
-      try {
-        await sendTar(
-          (tar) => fillApp(tar, join(folder, "node_modules"), onProgress),
-          (tar) => docker.putArchive(container, "/", tar, signal),
-        );
-        await docker.commitContainer(
-          container,
-          reference,
-          {
-            entrypoint: ["node", "--require", secretPreloadPath, join("/app/node_modules", command)],
-            workingDir: "/data",
-            user: `${serverUser.uid}:${serverUser.gid}`,
-            environment: [
-              "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-              "HOME=/data",
-              "NODE_ENV=production",
-            ],
-            labels: kindLabels(scope, "app-image"),
-          },
-          signal,
-        );
-      } finally {
-        await docker.removeContainer(container);
-      }
-      const image = await docker.getImage(reference);
-      if (image === undefined) throw new AppError("INTERNAL", { message: "The image is not there after its build." });
-      return toPulled(reference, image);
+      return {
+        reference,
+        image: image === undefined ? undefined : toPulled(reference, image, found.package),
+        async make(onProgress, target) {
+          await found.make(reference, onProgress, target);
+          const made = await docker.getImage(reference);
+          if (made === undefined) throw new AppError("INTERNAL", { message: "The image is not there after its build." });
+          return toPulled(reference, made, found.package);
+        },
+      };
     },
 
     async removeInterrupted() {
@@ -212,46 +217,21 @@ export function createImages({ docker, scope, log, workFolder, nodeRuntime, node
     },
 
     async removeUnused(usedImageIds) {
-      for (const image of await docker.listImages(kindFilter(scope, "app-image"))) {
-        if (usedImageIds.has(image)) continue;
-        // Another container may have come to use it since: then it stays.
-        await docker
-          .removeImage(image)
-          .catch((error: unknown) => log.warn("image.not-removed", { image, error: String(error) }));
-      }
+      const isUnused = (id: string) => !usedImageIds.has(id);
+      for (const id of (await docker.listImages(kindFilter(scope, "app-image"))).filter(isUnused)) await removeImage(id);
+      const gone: PulledEntry[] = [];
+      for (const entry of await ledger.pulled()) if (isUnused(entry.id) && (await removePulled(entry))) gone.push(entry);
+      await ledger.strikeOut(gone);
+      for (const reference of await outdatedRuntimes()) await removeImage(reference);
     },
   };
 }
 
-async function fillApp(tar: Pack, modules: string, onProgress: Progress): Promise<void> {
-  let done = 0;
-  const add = async (path: string, name: string): Promise<void> => {
-    const info = await lstat(path);
-    if (info.isDirectory()) {
-      tar.entry({ name, type: "directory", mode: 0o755 });
-      for (const entry of await readdir(path)) await add(join(path, entry), `${name}/${entry}`);
-    } else if (info.isSymbolicLink()) {
-      tar.entry({ name, type: "symlink", linkname: await readlink(path) });
-    } else if (info.isFile()) {
-      const header = { name, size: info.size, mode: (info.mode & 0o111) === 0 ? 0o644 : 0o755 };
-      // A package has thousands of small files, for which a stream each costs more than the copy.
-      if (info.size <= smallFileBytes) tar.entry(header, await readFile(path));
-      else await pipeline(createReadStream(path), tar.entry(header));
-      done += info.size;
-      onProgress(done, 0);
-    }
-  };
-  tar.entry({ name: "data", type: "directory", mode: 0o755, uid: serverUser.uid, gid: serverUser.gid });
-  tar.entry({ name: "app", type: "directory", mode: 0o755 });
-  tar.entry({ name: secretPreloadPath.slice(1), mode: 0o644 }, secretPreload);
-  await add(modules, "app/node_modules");
-  tar.finalize();
-}
-
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  return Promise.race([promise, aborted.promise]).finally(() => signal.removeEventListener("abort", abort));
+/** A package's name in the letters that Docker allows in a repository. */
+export function toRepository(name: string): string {
+  return name
+    .toLowerCase()
+    .replace(/@/g, "")
+    .replace(/[^a-z0-9/]+/g, "-")
+    .replace(/(^|\/)-+|-+(\/|$)/g, "$1$2");
 }

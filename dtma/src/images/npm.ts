@@ -5,16 +5,21 @@ import { dirname, join } from "node:path";
 import { z } from "zod";
 import { AppError } from "../../../shared/errors.ts";
 import type { EngineInfo } from "../docker/docker.ts";
+import { isSamePackage, toIntegrity } from "./integrity.ts";
 
 /*
 INVARIANTS
 - npm runs as a child of this very Node with the package names as its arguments, never through a shell, and with the
   registry and proxies that are configured for the user the DTMA runs as.
-- Install scripts never run: a package of a stranger must not run code on the toolbox outside its container.
+- Install scripts never run here: a package of a stranger must not run code on the toolbox outside a container.
+- What is installed is what was resolved: npm checks the tarball against the hash that the registry names, and that hash
+  is compared with the one from before, because a registry can answer twice in two ways.
 */
 
 const outputLines = 30;
-const npmPath = join(dirname(createRequire(import.meta.url).resolve("npm/package.json")), "bin", "npm-cli.js");
+/** The npm that comes with the DTMA; whole in itself. */
+export const npmFolder = dirname(createRequire(import.meta.url).resolve("npm/package.json"));
+const npmPath = join(npmFolder, "bin", "npm-cli.js");
 
 /** npm would go on after a DTMA that was killed; the end of its standard input tells it. */
 const endWithParent =
@@ -42,14 +47,17 @@ export async function resolvePackage(
   const candidates = z.array(viewed).parse(Array.isArray(parsed) ? parsed : [parsed]);
   const found = candidates.at(-1);
   if (found === undefined) throw notFound(wanted);
-  return { name, version: found.version, integrity: found["dist.integrity"] ?? found["dist.shasum"] ?? "" };
+  return { name, version: found.version, integrity: toIntegrity(found["dist.integrity"], found["dist.shasum"]) };
 }
 
-/** Installs into `folder/node_modules` for the Engine's platform. PACKAGE_INSTALL_FAILED with npm's last lines. */
+/**
+ * Installs into `folder/node_modules` for the Engine's platform. PACKAGE_INSTALL_FAILED with npm's last lines, or when the
+ * registry gave another package than the one that was resolved.
+ */
 export async function installPackage(
-  { name, version }: ResolvedPackage,
+  { name, version, integrity }: ResolvedPackage,
   folder: string,
-  engine: EngineInfo,
+  engine: Pick<EngineInfo, "os" | "arch">,
   signal: AbortSignal,
 ): Promise<void> {
   const wanted = `${name}@${version}`;
@@ -71,6 +79,21 @@ export async function installPackage(
     signal,
     wanted,
   );
+  const installed = await readInstalled(name, folder);
+  if (installed.version === version && isSamePackage(integrity, installed.integrity)) return;
+  throw new AppError("PACKAGE_INSTALL_FAILED", {
+    message: `The registry gave another ${wanted} than the one it had named just before.`,
+    output: `named: ${version} ${integrity}\ngiven: ${installed.version} ${installed.integrity}`,
+  });
+}
+
+/** What npm wrote down about the package it has put into `node_modules`. */
+async function readInstalled(name: string, folder: string): Promise<{ version: string; integrity: string }> {
+  const entry = z.object({ version: z.string(), integrity: z.string().default("") });
+  const lock = z
+    .object({ packages: z.record(z.string(), z.unknown()) })
+    .parse(JSON.parse(await readFile(join(folder, "node_modules", ".package-lock.json"), "utf8")));
+  return entry.parse(lock.packages[`node_modules/${name}`]);
 }
 
 /** Path of the package's command below `node_modules`. PACKAGE_INSTALL_FAILED when there is none, or no single one. */

@@ -17,12 +17,13 @@ libraries it is linked with, accounts, name resolution and certificates. About 1
 
 INVARIANTS
 - The tag is a hash of what is in it, so an upgraded Node makes a new image and an unchanged one is never made twice.
-- It is the same for every scope, belongs to none and stays.
+- It is the same for every scope and belongs to none; those of another Node go when nothing needs them.
 */
 
 const layoutVersion = "1";
 const nodePath = "usr/local/bin/node";
-export const runtimeLabel = "dev.dtma.runtime";
+const runtimeLabel = "dev.dtma.runtime";
+export const runtimeRepository = "dtma-runtime";
 const systemCertificates = "/etc/ssl/certs/ca-certificates.crt";
 
 /** Also opened by glibc at run time, though the binary is not linked with them. */
@@ -30,16 +31,10 @@ const lateLibraries = ["libresolv.so.2", "libnss_dns.so.2", "libnss_files.so.2"]
 
 export const serverUser = { uid: 1000, gid: 1000 };
 
-/**
- * The reference of the runtime image, made when it is not there.
- * IMAGE_PULL_FAILED when this machine's Node cannot run in the Engine's containers.
- */
-export async function ensureRuntimeImage(
-  docker: Docker,
-  engine: EngineInfo,
-  nodeRuntime: string,
-  signal: AbortSignal,
-): Promise<string> {
+type Contents = { hash: string; reference: string; libraries: string[]; certificates: string };
+
+/** What the runtime image holds, or would hold. IMAGE_PULL_FAILED when this machine's Node cannot run in the Engine's containers. */
+export async function describeRuntime(engine: EngineInfo, nodeRuntime: string): Promise<Contents> {
   // Inside the packaged app this program is Electron, which is no Node in a container.
   const isElectron = process.versions.electron !== undefined && nodeRuntime === process.execPath;
   if (process.platform !== "linux" || engine.os !== "linux" || engine.arch !== process.arch || isElectron) {
@@ -52,9 +47,18 @@ export async function ensureRuntimeImage(
     ? await readFile(systemCertificates, "utf8")
     : rootCertificates.join("\n");
   const hash = await contentHash(nodeRuntime, libraries, certificates);
-  const reference = `dtma-runtime:${hash}`;
-  if ((await docker.getImage(reference)) !== undefined) return reference;
+  return { hash, reference: `${runtimeRepository}:${hash}`, libraries, certificates };
+}
 
+/** The reference of the runtime image, made when it is not there. IMAGE_PULL_FAILED as `describeRuntime`. */
+export async function ensureRuntimeImage(
+  docker: Docker,
+  engine: EngineInfo,
+  nodeRuntime: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const { hash, reference, libraries, certificates } = await describeRuntime(engine, nodeRuntime);
+  if ((await docker.getImage(reference)) !== undefined) return reference;
   const config = {
     labels: { [runtimeLabel]: hash },
     environment: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"],
@@ -99,7 +103,8 @@ async function fill(tar: Pack, nodeRuntime: string, libraries: string[], certifi
   tar.finalize();
 }
 
-async function linkedLibraries(binary: string): Promise<string[]> {
+/** Paths of the libraries a program of this machine needs, and of those that glibc opens late. */
+export async function linkedLibraries(binary: string): Promise<string[]> {
   const { stdout } = await promisify(execFile)("ldd", [binary]).catch((error: unknown) => {
     throw new AppError("IMAGE_PULL_FAILED", {
       message: "No Node image could be pulled, and the libraries of this machine's own Node cannot be listed.",
