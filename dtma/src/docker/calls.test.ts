@@ -4,7 +4,7 @@ import { dockerMessage, translate } from "./calls.ts";
 
 const path = "/any";
 const answer = (statusCode: number, message: string) =>
-  Object.assign(new Error(`(HTTP code ${statusCode}) no such container - ${message} `), { statusCode, json: { message } });
+  Object.assign(new Error(JSON.stringify({ message })), { statusCode, json: { message } });
 
 describe("what Docker or the connection to it says", () => {
   it.each([
@@ -33,8 +33,8 @@ describe("what Docker or the connection to it says", () => {
     });
   });
 
-  it("is given without the prefix of the library", () => {
+  it("is given in its own words", () => {
     expect(dockerMessage(answer(404, "the words"))).toBe("the words");
-    expect(dockerMessage(new Error("(HTTP code 500) server error - the words "))).toBe("the words");
+    expect(dockerMessage(new Error(" the words\n"))).toBe("the words");
   });
 });

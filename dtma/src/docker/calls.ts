@@ -1,10 +1,7 @@
-import { existsSync } from "node:fs";
-import { Agent } from "node:http";
-import { homedir } from "node:os";
-import { join } from "node:path";
+import { type ClientRequest, type IncomingMessage, request as overHttp } from "node:http";
 import type { Duplex, Readable } from "node:stream";
-import Dockerode from "dockerode";
 import { AppError } from "../../../shared/errors.ts";
+import { type EngineAddress, engineAddress } from "./address.ts";
 import type { RegistryCredentials, TarStream } from "./docker.ts";
 import { dockerHub, dockerHubLogin } from "./image-name.ts";
 
@@ -13,25 +10,29 @@ INVARIANTS
 - Docker's and Node's errors are translated here and nowhere else.
 - A call whose signal ends throws the signal's reason when that is an AppError; a call that only ran into its own
   deadline throws DOCKER_UNAVAILABLE.
+- Every call has a connection of its own: one that Docker closed in the meantime is never met.
 */
 
 const answerMs = 30_000;
+const maxRefusalBytes = 64 * 1024;
 
 export type Call = {
   method: "GET" | "POST" | "PUT" | "DELETE";
   path: string;
+  /** Arrays are repeated members; members that are undefined are left out. */
   query?: Record<string, unknown>;
   body?: unknown;
   file?: TarStream;
   /** Sent as `X-Registry-Auth`. */
   registryLogin?: RegistryCredentials;
+  headers?: Record<string, string>;
   /** Ends the call, and the stream it returned. */
   signal?: AbortSignal;
   /** How long it may take without a signal of its own, or in addition to it. `null`: as long as the signal allows. */
   timeoutMs?: number | null;
 };
 
-/** HTTP calls to the Engine API, over dockerode's connection. */
+/** HTTP calls to the Engine API. */
 export interface DockerCalls {
   json<T>(call: Call): Promise<T>;
   stream(call: Call): Promise<Readable>;
@@ -41,93 +42,148 @@ export interface DockerCalls {
   readonly isLocal: boolean;
 }
 
-type DialOptions = {
-  path: string;
-  method: string;
-  options: Record<string, unknown>;
-  file?: TarStream;
-  authconfig?: { username: string; password: string; serveraddress: string };
-  abortSignal?: AbortSignal;
-  isStream?: boolean;
-  hijack?: boolean;
-  openStdin?: boolean;
-  allowEmpty?: boolean;
-  statusCodes: Record<number, true>;
-};
-type Dial = (options: DialOptions, callback: (error: unknown, data: unknown) => void) => void;
+type Answer = { response: IncomingMessage } | { socket: Duplex };
 
-const statusCodes: Record<number, true> = { 200: true, 201: true, 204: true, 304: true };
-
-/** Connects to `dockerHost` (as DOCKER_HOST), or to the usual sockets of Docker, rootless Docker and Docker Desktop. */
+/** Connects to `dockerHost` (as DOCKER_HOST), or to the usual sockets. Nothing is dialled yet; a bad address fails calls. */
 export function createDockerCalls(dockerHost: string | undefined, env: NodeJS.ProcessEnv): DockerCalls {
-  const socketPath = dockerHost === undefined ? usualSocket(env) : socketOf(dockerHost);
-  const dockerode =
-    socketPath === undefined
-      ? new Dockerode()
-      : new Dockerode({ socketPath, agent: new Agent({ keepAlive: false }) } as Dockerode.DockerOptions);
-  const modem = dockerode.modem as unknown as { dial: Dial };
+  const addressed = (): EngineAddress => engineAddress(dockerHost, env);
 
-  async function dial(call: Call, more: Partial<DialOptions>): Promise<unknown> {
-    call.signal?.throwIfAborted();
-    const deadline = new AbortController();
-    const timer = call.timeoutMs === null ? undefined : setTimeout(() => deadline.abort(), call.timeoutMs ?? answerMs);
+  /** Sends the call, gives its answer's head to `take`, and holds to deadline and signal until that has settled. */
+  async function perform<T>(call: Call, headers: Record<string, string>, take: (answer: Answer) => Promise<T> | T): Promise<T> {
+    const { signal } = call;
+    signal?.throwIfAborted();
+    const current: { request?: ClientRequest; answer?: Answer } = {};
+    const cut = () => {
+      const { answer, request } = current;
+      const reason = new Error("The call was given up.");
+      if (answer === undefined) request?.destroy(reason);
+      else if ("response" in answer) answer.response.destroy(reason);
+      else answer.socket.destroy(reason);
+    };
+    let isLate = false;
+    const onLate = () => {
+      isLate = true;
+      cut();
+    };
+    const timer = call.timeoutMs === null ? undefined : setTimeout(onLate, call.timeoutMs ?? answerMs);
+    signal?.addEventListener("abort", cut, { once: true });
     try {
-      return await new Promise((resolve, reject) => {
-        modem.dial(
-          {
-            path: `${call.path}?`,
-            method: call.method,
-            options: { _query: call.query ?? {}, _body: call.body ?? {} },
-            ...(call.file === undefined ? {} : { file: call.file }),
-            ...(call.registryLogin === undefined ? {} : { authconfig: toAuthConfig(call.registryLogin) }),
-            abortSignal: call.signal === undefined ? deadline.signal : AbortSignal.any([call.signal, deadline.signal]),
-            allowEmpty: call.body !== undefined,
-            statusCodes,
-            ...more,
-          },
-          (error, data) => (error === null || error === undefined ? resolve(data) : reject(error)),
-        );
-      });
+      current.request = await open(addressed(), call, headers);
+      // The signal may have ended while the way to the engine was being prepared.
+      signal?.throwIfAborted();
+      current.answer = await answerOf(current.request, call);
+      if ("response" in current.answer) await refuseFailure(current.answer.response);
+      return await take(current.answer);
     } catch (error) {
-      throw translate(error, call, deadline.signal.aborted);
+      cut();
+      throw translate(error, call, isLate);
     } finally {
       clearTimeout(timer);
+      // A stream that was handed out still ends with the signal.
+      const { answer } = current;
+      const handedOut = answer === undefined ? undefined : "response" in answer ? answer.response : answer.socket;
+      if (handedOut === undefined || handedOut.destroyed) signal?.removeEventListener("abort", cut);
+      else handedOut.once("close", () => signal?.removeEventListener("abort", cut));
     }
   }
 
   return {
-    isLocal: socketPath !== undefined && process.platform === "linux",
-    async json<T>(call: Call) {
-      return (await dial(call, {})) as T;
+    get isLocal() {
+      return process.platform === "linux" && (dockerHost === undefined || dockerHost.startsWith("unix://"));
     },
-    async stream(call) {
-      return (await dial(call, { isStream: true })) as Readable;
+    json<T>(call: Call) {
+      return perform(call, {}, async (answer) => parseAnswer(await readAll(responseOf(answer))) as T);
     },
-    async hijack(call) {
-      return (await dial(call, {
-        isStream: true,
-        hijack: true,
-        openStdin: true,
-        allowEmpty: true,
-        statusCodes: { ...statusCodes, 101: true },
-      })) as Duplex;
-    },
+    stream: (call) => perform(call, {}, responseOf),
+    hijack: (call) =>
+      perform(call, { connection: "Upgrade", upgrade: "tcp" }, (answer) => {
+        if ("socket" in answer) return answer.socket;
+        throw new Error("The engine did not hand over the connection.");
+      }),
   };
 }
 
-function toAuthConfig({ registry, username, password }: RegistryCredentials): NonNullable<DialOptions["authconfig"]> {
-  return { username, password, serveraddress: registry === dockerHub ? dockerHubLogin : registry };
+/** What the Engine sends on to the registry (Engine API, "Authentication"): JSON in the URL-safe base64. */
+function registryHeader({ registry, username, password }: RegistryCredentials): string {
+  const serveraddress = registry === dockerHub ? dockerHubLogin : registry;
+  return Buffer.from(JSON.stringify({ username, password, serveraddress })).toString("base64url");
 }
 
-function socketOf(dockerHost: string): string | undefined {
-  return dockerHost.startsWith("unix://") ? dockerHost.slice("unix://".length) : undefined;
+async function open(address: EngineAddress, call: Call, more: Record<string, string>): Promise<ClientRequest> {
+  const { method, query = {}, body, file } = call;
+  const search = new URLSearchParams(
+    Object.entries(query).flatMap(([name, value]) =>
+      value === undefined ? [] : [value].flat().map((each) => [name, String(each)] as [string, string]),
+    ),
+  );
+  const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
+  const headers: Record<string, string | number> = { ...call.headers, ...more };
+  if (call.registryLogin !== undefined) headers["x-registry-auth"] = registryHeader(call.registryLogin);
+  if (file !== undefined) headers["content-type"] = "application/x-tar";
+  else if (payload !== undefined) {
+    headers["content-type"] = "application/json";
+    headers["content-length"] = payload.length;
+  } else if (method !== "GET") headers["content-length"] = 0;
+  // TLS towards an engine elsewhere is rare, and costs memory.
+  const send = address.via === "https" ? (await import("node:https")).request : overHttp;
+  const path = search.size === 0 ? call.path : `${call.path}?${search}`;
+  const request = send({ ...address.options, method, path, headers, agent: false });
+  if (file === undefined) request.end(payload);
+  else {
+    file.on("error", (error) => request.destroy(error));
+    file.pipe(request);
+  }
+  return request;
 }
 
-function usualSocket(env: NodeJS.ProcessEnv): string {
-  const rootless = env.XDG_RUNTIME_DIR === undefined ? [] : [join(env.XDG_RUNTIME_DIR, "docker.sock")];
-  if (process.platform === "win32") return "//./pipe/docker_engine";
-  const candidates = ["/var/run/docker.sock", ...rootless, join(homedir(), ".docker", "run", "docker.sock")];
-  return candidates.find((path) => existsSync(path)) ?? "/var/run/docker.sock";
+function answerOf(request: ClientRequest, call: Call): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    // Stays for errors that come after the answer: those of the connection are told by what was handed out.
+    request.on("error", reject);
+    request.on("close", () => reject(new Error(`The connection was closed at ${call.path}.`)));
+    request.on("response", (response: IncomingMessage) => resolve({ response }));
+    request.on("upgrade", (_response: IncomingMessage, socket: Duplex, head: Buffer) => {
+      if (head.length > 0) socket.unshift(head);
+      resolve({ socket });
+    });
+  });
+}
+
+function responseOf(answer: Answer): IncomingMessage {
+  if ("response" in answer) return answer.response;
+  throw new Error("The engine handed over the connection without being asked to.");
+}
+
+/** What the engine refuses carries its words as JSON; 304 says that what was asked for is so already. */
+async function refuseFailure(response: IncomingMessage): Promise<void> {
+  const { statusCode = 0 } = response;
+  if ((statusCode >= 200 && statusCode < 300) || statusCode === 304) return;
+  const text = (await readAll(response, maxRefusalBytes)).trim();
+  const json = parseAnswer(text);
+  const isWorded = typeof json === "object" && json !== null;
+  throw Object.assign(new Error(text === "" ? `HTTP status ${statusCode}` : text), {
+    statusCode,
+    ...(isWorded ? { json } : {}),
+  });
+}
+
+async function readAll(response: Readable, maxBytes = Number.POSITIVE_INFINITY): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > maxBytes) break;
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function parseAnswer(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }
 
 /** Docker's or Node's error as an AppError. */
@@ -160,14 +216,11 @@ export function translate(error: unknown, call: Pick<Call, "path" | "signal">, t
   return new AppError("INTERNAL", { message: `Docker refused: ${message}`, cause: error });
 }
 
-/** What the Engine itself said, without dockerode's prefix. */
+/** What the Engine itself said. */
 export function dockerMessage(error: unknown): string {
   const { json, message } = error as { json?: { message?: unknown }; message?: string };
   if (typeof json?.message === "string") return json.message.slice(0, 2_000);
-  return (message ?? String(error))
-    .replace(/^\(HTTP code \d+\) .*? - /, "")
-    .trim()
-    .slice(0, 2_000);
+  return (message ?? String(error)).trim().slice(0, 2_000);
 }
 
 function connectionProblem(code: string | undefined): string {

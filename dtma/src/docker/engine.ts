@@ -58,7 +58,7 @@ type ListedContainer = {
   Labels: Labels | null;
 };
 
-/** Docker over dockerode. `dockerHost` as in DOCKER_HOST; undefined takes the usual sockets. Nothing is dialled yet. */
+/** Docker over its Engine API. `dockerHost` as in DOCKER_HOST; undefined takes the usual sockets. Nothing is dialled yet. */
 export function createDocker(dockerHost: string | undefined, env: NodeJS.ProcessEnv): Docker {
   const calls = createDockerCalls(dockerHost, env);
 

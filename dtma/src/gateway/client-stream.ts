@@ -4,7 +4,13 @@ import type { ReplayBuffer } from "./replay.ts";
 import { eventPieces } from "./sse.ts";
 
 /** Why a request gets no answer of the server; `status` counts only while nothing was sent yet. */
-export type Failure = { status: number; error: JsonRpcError; headers?: Record<string, string> };
+export type Failure = {
+  status: number;
+  error: JsonRpcError;
+  headers?: Record<string, string>;
+  /** The HTTP status of the server's own answer; not for the client. */
+  upstreamStatus?: number;
+};
 
 export const sseHeaders = {
   "content-type": "text/event-stream",

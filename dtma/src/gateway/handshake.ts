@@ -1,9 +1,12 @@
 import { setTimeout } from "node:timers/promises";
-import type { Client, Transport } from "@modelcontextprotocol/client";
 import { AppError } from "../../../shared/errors.ts";
 import { type Tool, tool } from "../../../shared/model/tool.ts";
 import type { ServerEndpoint, ServerProcess } from "../docker/server-process.ts";
-import { createLineSplitter } from "./stdio-upstream.ts";
+import { type Asker, createAsker, RefusedError, UnansweredError } from "./asker.ts";
+import { sessionRevisions } from "./http-edge.ts";
+import { createHttpUpstream, openHttpClient } from "./http-upstream.ts";
+import { createStdioUpstream } from "./stdio-upstream.ts";
+import { UpstreamError } from "./upstream.ts";
 
 /*
 INVARIANTS
@@ -17,6 +20,8 @@ const outputBytes = 4_096;
 const messageBytes = 67_108_864;
 const retryMs = 250;
 const goodbyeMs = 2_000;
+const newestRevision = "2025-11-25";
+const maxPages = 1_000;
 
 /**
  * Initializes the server and lists its tools, all pages; a server without the tools capability has none. Tools that the
@@ -67,6 +72,8 @@ async function overStdio(endpoint: Extract<ServerEndpoint, { type: "stdio" }>, a
     throw error;
   }
   const output = createTail();
+  const onNoise = (line: Buffer) => output.add(Buffer.concat([line, Buffer.from("\n")]));
+  const asker = createAsker((sink) => createStdioUpstream(process, sink, { messageBytes }), { waits: false, onNoise });
   try {
     process.stderr.on("data", (chunk: Buffer) => output.add(chunk));
     const exited = process.exited.then(async (code) => {
@@ -74,90 +81,93 @@ async function overStdio(endpoint: Extract<ServerEndpoint, { type: "stdio" }>, a
       const how = code === null ? "" : ` with exit code ${code}`;
       throw new AppError("SERVER_EXITED", { message: `The server ended${how} before it answered.`, output: output.text() });
     });
-    return await Promise.race([ask(await stdioTransport(process, output), attempt), exited, attempt.stopped]);
+    const asked = ask(asker).catch(async (error: unknown) => {
+      if (error instanceof RefusedError) throw refusedHandshake(error.message);
+      if (error instanceof AppError) throw error;
+      // The end of the process, when that is the reason, says more and is known in a moment.
+      await setTimeout(goodbyeMs, undefined, { ref: false });
+      throw new AppError("SERVER_EXITED", { message: (error as Error).message, output: output.text() });
+    });
+    return await Promise.race([asked, exited, attempt.stopped]);
   } catch (error) {
     if (error instanceof AppError && error.code === "SERVER_SILENT" && error.output === undefined && output.text() !== "") {
       throw new AppError("SERVER_SILENT", { message: error.message, output: output.text() });
     }
     throw error;
   } finally {
-    await process.end();
+    await asker.end();
   }
 }
 
 async function overHttp(url: string, attempt: Attempt): Promise<Handshake> {
-  const { SdkHttpError, StreamableHTTPClientTransport } = await import("@modelcontextprotocol/client");
-  for (;;) {
-    const transport = new StreamableHTTPClientTransport(new URL(url));
-    try {
-      return await Promise.race([ask(transport, attempt), attempt.stopped]);
-    } catch (error) {
-      if (error instanceof AppError) throw error;
-      const status = error instanceof SdkHttpError ? error.status : undefined;
-      const isStarting = status === undefined || status === 404 || status >= 500;
-      if (!isStarting) throw refusedHandshake(error);
-    } finally {
-      await Promise.race([
-        transport.terminateSession().catch(() => undefined),
-        setTimeout(goodbyeMs, undefined, { ref: false }),
-      ]);
-      await transport.close().catch(() => undefined);
-    }
-    await Promise.race([setTimeout(retryMs), attempt.stopped]);
-  }
-}
-
-/** The handshake itself; an error that the server answered becomes an AppError, any other stays as it is. */
-async function ask(transport: Transport, attempt: Attempt): Promise<Handshake> {
-  const { Client, ProtocolError } = await import("@modelcontextprotocol/client");
-  const client: Client = new Client({ name: "dtma", version: "1" });
-  const options = { timeout: attempt.deadlineMs, signal: attempt.stop };
+  const client = await openHttpClient();
   try {
-    await client.connect(transport, options);
-    const listed = client.getServerCapabilities()?.tools === undefined ? [] : (await client.listTools({}, options)).tools;
-    return {
-      protocolVersion: client.getNegotiatedProtocolVersion() ?? "",
-      tools: listed.map((one) => tool.safeParse(one)).flatMap((parsed) => (parsed.success ? [parsed.data] : [])),
-    };
-  } catch (error) {
-    throw error instanceof ProtocolError ? refusedHandshake(error) : error;
+    for (;;) {
+      const options = { messageBytes, initializeMs: attempt.deadlineMs, client };
+      const asker = createAsker((sink) => createHttpUpstream(url, sink, options), { waits: true, onNoise: () => undefined });
+      try {
+        return await Promise.race([ask(asker), attempt.stopped]);
+      } catch (error) {
+        if (error instanceof AppError) throw error;
+        const status = statusOf(error);
+        const isStarting = status === undefined || status === 404 || status >= 500;
+        if (!isStarting || (error instanceof RefusedError && status === undefined)) {
+          throw refusedHandshake((error as Error).message);
+        }
+      } finally {
+        await Promise.race([asker.end(), setTimeout(goodbyeMs, undefined, { ref: false })]);
+      }
+      await Promise.race([setTimeout(retryMs), attempt.stopped]);
+    }
+  } finally {
+    await client.destroy();
   }
 }
 
-function refusedHandshake(error: unknown): AppError {
-  const said = error instanceof Error ? error.message.slice(0, 300) : "";
-  return new AppError("SERVER_SILENT", { message: `The server refused the MCP handshake: ${said}`, cause: error });
+function statusOf(error: unknown): number | undefined {
+  if (error instanceof UpstreamError) return error.failure.upstreamStatus;
+  return error instanceof RefusedError || error instanceof UnansweredError ? error.status : undefined;
 }
 
-async function stdioTransport(process: ServerProcess, output: Tail): Promise<Transport> {
-  const { deserializeMessage, serializeMessage } = await import("@modelcontextprotocol/client");
-  for (const stream of [process.stdin, process.stdout, process.stderr]) stream.on("error", () => undefined);
-  const transport: Transport = {
-    async start() {
-      const split = createLineSplitter(messageBytes, (line) => {
-        try {
-          transport.onmessage?.(deserializeMessage(line.toString("utf8")));
-        } catch {
-          output.add(Buffer.concat([line, Buffer.from("\n")]));
-        }
-      });
-      process.stdout.on("data", (chunk: Buffer) => {
-        try {
-          split(chunk);
-        } catch (error) {
-          transport.onerror?.(error instanceof Error ? error : new Error(String(error)));
-          transport.onclose?.();
-        }
-      });
-    },
-    async send(message) {
-      if (process.stdin.writable) process.stdin.write(serializeMessage(message));
-    },
-    async close() {
-      transport.onclose?.();
-    },
-  };
-  return transport;
+/** The handshake itself. SERVER_SILENT for answers that are no handshake; errors of the asker stay as they are. */
+async function ask(asker: Asker): Promise<Handshake> {
+  const clientInfo = { name: "dtma", version: "1" };
+  const { protocolVersion, capabilities } = ((await asker.request("initialize", {
+    protocolVersion: newestRevision,
+    capabilities: {},
+    clientInfo,
+  })) ?? {}) as { protocolVersion?: unknown; capabilities?: { tools?: unknown } | null };
+  if (typeof protocolVersion !== "string" || !sessionRevisions.has(protocolVersion)) {
+    throw refusedHandshake(`it speaks the revision ${JSON.stringify(protocolVersion)?.slice(0, 40)}.`);
+  }
+  asker.setProtocolVersion(protocolVersion);
+  await asker.notify("notifications/initialized");
+  return { protocolVersion, tools: isSet(capabilities?.tools) ? await listTools(asker) : [] };
+}
+
+async function listTools(asker: Asker): Promise<Tool[]> {
+  const found: Tool[] = [];
+  let cursor: string | undefined;
+  for (let page = 0; page < maxPages; page += 1) {
+    const answer = await asker.request("tools/list", cursor === undefined ? {} : { cursor });
+    const { tools, nextCursor } = (answer ?? {}) as { tools?: unknown; nextCursor?: unknown };
+    if (!Array.isArray(tools)) throw refusedHandshake("its list of tools is none.");
+    for (const one of tools) {
+      const parsed = tool.safeParse(one);
+      if (parsed.success) found.push(parsed.data);
+    }
+    if (typeof nextCursor !== "string" || nextCursor === "") return found;
+    cursor = nextCursor;
+  }
+  throw refusedHandshake("its list of tools does not end.");
+}
+
+function isSet(value: unknown): boolean {
+  return value !== undefined && value !== null;
+}
+
+function refusedHandshake(said: string): AppError {
+  return new AppError("SERVER_SILENT", { message: `The server refused the MCP handshake: ${said.slice(0, 300)}` });
 }
 
 type Tail = { add(chunk: Buffer): void; text(): string };

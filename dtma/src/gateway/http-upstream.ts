@@ -1,6 +1,5 @@
 import { setTimeout } from "node:timers/promises";
 import type { Dispatcher } from "undici";
-import { request } from "undici";
 import type { Failure } from "./client-stream.ts";
 import { elementsAt, errorCodes, type Message, memberOf, readMessage, stringAt, withoutNewlines } from "./json-rpc.ts";
 import { createSseDecoder } from "./sse.ts";
@@ -24,12 +23,29 @@ const standaloneStream = 0;
 
 type Body = Dispatcher.ResponseData["body"];
 
+/** Connections to servers in containers. */
+export type HttpClient = {
+  request(url: string, options: Omit<Dispatcher.RequestOptions, "origin" | "path">): Promise<Dispatcher.ResponseData>;
+  destroy(): Promise<void>;
+};
+
+/** undici is loaded late: most toolboxes have no server over HTTP, and it takes several megabytes. */
+export async function openHttpClient(): Promise<HttpClient> {
+  const { Agent, request } = await import("undici");
+  const dispatcher = new Agent({ connect: { timeout: connectMs }, pipelining: 1, connections: null });
+  return {
+    request: (url, options) => request(url, { ...options, dispatcher }),
+    destroy: () => dispatcher.destroy(),
+  };
+}
+
 /** Connects a session to a server that speaks Streamable HTTP by itself. */
 export function createHttpUpstream(
   url: string,
   sink: UpstreamSink,
-  options: { messageBytes: number; initializeMs: number; dispatcher: Dispatcher },
+  options: { messageBytes: number; initializeMs: number; client: HttpClient },
 ): Upstream {
+  const { client } = options;
   const stop = new AbortController();
   let upstreamSession: string | undefined;
   let protocolVersion: string | undefined;
@@ -43,13 +59,12 @@ export function createHttpUpstream(
   });
 
   const call = (method: "POST" | "GET" | "DELETE", extra: Record<string, string>, body?: Buffer, headersMs = answerHeadersMs) =>
-    request(url, {
+    client.request(url, {
       method,
       headers: headers(extra),
       body: body ?? null,
       headersTimeout: headersMs,
       bodyTimeout: 0,
-      dispatcher: options.dispatcher,
       signal: stop.signal,
     });
 
@@ -85,7 +100,7 @@ export function createHttpUpstream(
       : undefined;
     const passedOn = status >= 400 && status < 500 && ![401, 403, 407].includes(status) ? status : 502;
     const message = text ?? `The server refused the message with HTTP status ${status}.`;
-    const failure = { status: passedOn, error: { code: errorCodes.failed, message } };
+    const failure = { status: passedOn, error: { code: errorCodes.failed, message }, upstreamStatus: status };
     if (streamId === undefined) throw new UpstreamError(failure);
     const asked = messages.filter((one) => one.kind === "request");
     if (said?.hasError && asked.length === 1 && said.id === asked[0]?.id) await sink.message(said.bytes, streamId);
@@ -177,16 +192,14 @@ export function createHttpUpstream(
       if (stop.signal.aborted) return;
       stop.abort();
       if (upstreamSession === undefined) return;
-      const goodbye = { method: "DELETE" as const, headers: headers({}), dispatcher: options.dispatcher };
-      await request(url, { ...goodbye, signal: AbortSignal.timeout(goodbyeMs) })
+      const goodbye = { method: "DELETE" as const, headers: headers({}), signal: AbortSignal.timeout(goodbyeMs) };
+      await client
+        .request(url, goodbye)
         .then((response) => response.body.dump())
         .catch(() => undefined);
     },
   };
 }
-
-/** The connection settings of a dispatcher for servers in containers. */
-export const upstreamConnection = { connect: { timeout: connectMs }, pipelining: 1, connections: null } as const;
 
 const gone: Failure = unreachable("The server could not be reached.").failure;
 

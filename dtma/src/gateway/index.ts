@@ -1,12 +1,11 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { Agent } from "undici";
 import type { AccessEntry } from "../../../shared/dtma-protocol.ts";
 import type { AllowedTools } from "./access.ts";
 import { type Failure, sendJson } from "./client-stream.ts";
 import type { McpCaller, McpGateway, McpGatewayDeps } from "./gateway.ts";
 import { header, headerFault, readBody, refuse, refuseTooLarge, sessionRevisions } from "./http-edge.ts";
-import { createHttpUpstream, upstreamConnection } from "./http-upstream.ts";
+import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upstream.ts";
 import { errorAnswer, errorCodes, type Message, parseClientBody } from "./json-rpc.ts";
 import { Session } from "./session.ts";
 import { createStdioUpstream } from "./stdio-upstream.ts";
@@ -35,7 +34,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   const openings = new Set<Promise<void>>();
   const visits = new Set<Visit>();
   const meter = new UsageMeter(deps.onUsage, deps.usageTotals);
-  let dispatcher: Agent | undefined;
+  let client: Promise<HttpClient> | undefined;
   let closed: Promise<void> | undefined;
 
   const timer = setInterval(
@@ -104,8 +103,9 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       session.container = endpoint.container;
       if (!session.isOpen) return;
       if (endpoint.type === "http") {
-        dispatcher ??= new Agent(upstreamConnection);
-        const options = { messageBytes: limits.messageBytes, initializeMs: limits.answerMs, dispatcher };
+        client ??= openHttpClient();
+        const options = { messageBytes: limits.messageBytes, initializeMs: limits.answerMs, client: await client };
+        if (!session.isOpen) return;
         await session.attach(createHttpUpstream(endpoint.url, session, options), initialize);
       } else await session.attach(createStdioUpstream(await endpoint.open(), session, limits), initialize);
       await session.initialized;
@@ -212,7 +212,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       await Promise.all([...stillEnding, ...openings]);
     } finally {
       meter.flush();
-      await dispatcher?.destroy();
+      await (await client)?.destroy();
     }
   }
 

@@ -3,7 +3,7 @@ import { lstat, readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { extract, type Pack, pack } from "tar-stream";
+import type { Pack } from "tar-stream";
 import type { TarStream } from "../docker/docker.ts";
 
 const smallFileBytes = 256 * 1024;
@@ -13,6 +13,8 @@ const root: Owner = { uid: 0, gid: 0 };
 
 /** Sends a tar while `fill` still writes it. Throws what `fill` threw rather than the broken stream it left behind. */
 export async function sendTar(fill: (tar: Pack) => Promise<void>, send: (tar: TarStream) => Promise<void>): Promise<void> {
+  // Loaded late: only a deploy needs it.
+  const { pack } = await import("tar-stream");
   const tar = pack();
   let failure: unknown;
   fill(tar).catch((error: Error) => {
@@ -63,6 +65,7 @@ export async function addTar(
   folder: string,
   { onBytes }: { onBytes?: (bytes: number) => void } = {},
 ): Promise<void> {
+  const { extract } = await import("tar-stream");
   const entries = extract();
   const reading = pipeline(source, entries);
   // Both ends fail together; the loop below is the one that tells.

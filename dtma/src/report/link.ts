@@ -1,4 +1,4 @@
-import { Agent, request } from "undici";
+import type { Agent } from "undici";
 import type { ReportingTarget } from "../../../shared/dtma-protocol.ts";
 import type { ToolboxReport } from "../../../shared/sync-protocol.ts";
 import { fromConnection, fromDatabaseMessage, ReportFailure } from "./failure.ts";
@@ -27,16 +27,19 @@ export function createReportLink(target: ReportingTarget): ReportLink {
 function createSupabaseLink(target: Extract<ReportingTarget, { kind: "supabase" }>): ReportLink {
   const base = new URL(target.url);
   const url = new URL(`${base.pathname.replace(/\/$/, "")}/rest/v1/rpc/report_toolbox`, base);
-  const agent = new Agent({
-    connect: { timeout: reportDeadlineMs, ...(target.ca === null ? {} : { ca: target.ca }) },
-    headersTimeout: reportDeadlineMs,
-    bodyTimeout: reportDeadlineMs,
-    maxResponseSize: answerBytes,
-  });
+  let agent: Agent | undefined;
   return {
     async report(report, signal) {
       try {
-        const { statusCode, headers, body } = await request(url, {
+        // Loaded late: without reports it would take memory for nothing.
+        const undici = await import("undici");
+        agent ??= new undici.Agent({
+          connect: { timeout: reportDeadlineMs, ...(target.ca === null ? {} : { ca: target.ca }) },
+          headersTimeout: reportDeadlineMs,
+          bodyTimeout: reportDeadlineMs,
+          maxResponseSize: answerBytes,
+        });
+        const { statusCode, headers, body } = await undici.request(url, {
           method: "POST",
           headers: { apikey: target.publishableKey, "content-type": "application/json", accept: "application/json" },
           body: JSON.stringify({ p_toolbox: target.toolboxId, p_token: target.token, p_report: report }),
@@ -50,7 +53,7 @@ function createSupabaseLink(target: Extract<ReportingTarget, { kind: "supabase" 
         throw fromConnection(error, url.host);
       }
     },
-    close: () => agent.destroy(),
+    close: async () => agent?.destroy(),
   };
 }
 

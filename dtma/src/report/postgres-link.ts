@@ -1,5 +1,5 @@
 import type { ConnectionOptions } from "node:tls";
-import pg from "pg";
+import type pg from "pg";
 import type { ReportingTarget } from "../../../shared/dtma-protocol.ts";
 import { fromConnection, fromDatabaseMessage, ReportFailure } from "./failure.ts";
 import type { ReportLink } from "./link.ts";
@@ -27,6 +27,8 @@ export function createPostgresLink(target: PostgresTarget): ReportLink {
   }
 
   async function connect(onLost: () => void): Promise<pg.Client> {
+    // Loaded late: without reports it would take memory for nothing.
+    const { default: pg } = await import("pg");
     const client = new pg.Client({
       host: target.host,
       port: target.port,
