@@ -1,6 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { startDtma } from "./dtma.ts";
+import { keepYoungGenerationSmall } from "./memory.ts";
 import { asksForHelp, helpText, readSettings, SettingsError } from "./settings.ts";
+
+keepYoungGenerationSmall();
 
 if (asksForHelp(process.argv.slice(2))) {
   process.stdout.write(helpText);

@@ -32,6 +32,12 @@ const socketOptions: ServerOptions = {
 const maxHeaders = 100;
 const handshakeMs = 10_000;
 
+/** Input is parsed with the schemas of shared/; without these two, fastify loads its own kind of schemas and their compilers. */
+const noSchemas = {
+  buildValidator: () => () => () => true,
+  buildSerializer: () => () => (value: unknown) => JSON.stringify(value),
+} as unknown as NonNullable<NonNullable<FastifyServerOptions["schemaController"]>["compilersFactory"]>;
+
 type HttpDeps = {
   certificate: Certificate | undefined;
   clientCa: string | undefined;
@@ -47,6 +53,7 @@ export function createHttp({ certificate, clientCa, connections, log }: HttpDeps
     requestTimeout: requestMs,
     keepAliveTimeout: idleMs,
     forceCloseConnections: true,
+    schemaController: { compilersFactory: noSchemas },
     clientErrorHandler: refuseUnreadable,
     frameworkErrors: (error, _request, reply) => {
       setHeaders(reply.raw);

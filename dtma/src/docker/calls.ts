@@ -1,4 +1,4 @@
-import { type ClientRequest, type IncomingMessage, request as overHttp } from "node:http";
+import type { ClientRequest, IncomingMessage } from "node:http";
 import type { Duplex, Readable } from "node:stream";
 import { AppError } from "../../../shared/errors.ts";
 import { type EngineAddress, engineAddress } from "./address.ts";
@@ -68,9 +68,7 @@ export function createDockerCalls(dockerHost: string | undefined, env: NodeJS.Pr
     const timer = call.timeoutMs === null ? undefined : setTimeout(onLate, call.timeoutMs ?? answerMs);
     signal?.addEventListener("abort", cut, { once: true });
     try {
-      current.request = await open(addressed(), call, headers);
-      // The signal may have ended while the way to the engine was being prepared.
-      signal?.throwIfAborted();
+      current.request = open(addressed(), call, headers);
       current.answer = await answerOf(current.request, call);
       if ("response" in current.answer) await refuseFailure(current.answer.response);
       return await take(current.answer);
@@ -109,7 +107,7 @@ function registryHeader({ registry, username, password }: RegistryCredentials): 
   return Buffer.from(JSON.stringify({ username, password, serveraddress })).toString("base64url");
 }
 
-async function open(address: EngineAddress, call: Call, more: Record<string, string>): Promise<ClientRequest> {
+function open(address: EngineAddress, call: Call, more: Record<string, string>): ClientRequest {
   const { method, query = {}, body, file } = call;
   const search = new URLSearchParams(
     Object.entries(query).flatMap(([name, value]) =>
@@ -124,8 +122,8 @@ async function open(address: EngineAddress, call: Call, more: Record<string, str
     headers["content-type"] = "application/json";
     headers["content-length"] = payload.length;
   } else if (method !== "GET") headers["content-length"] = 0;
-  // TLS towards an engine elsewhere is rare, and costs memory.
-  const send = address.via === "https" ? (await import("node:https")).request : overHttp;
+  // An import statement would read every member of node:http, and WebSocket among them loads all of Node's undici.
+  const { request: send } = process.getBuiltinModule(address.via === "https" ? "node:https" : "node:http");
   const path = search.size === 0 ? call.path : `${call.path}?${search}`;
   const request = send({ ...address.options, method, path, headers, agent: false });
   if (file === undefined) request.end(payload);
