@@ -1,5 +1,4 @@
 import { existsSync, readFileSync } from "node:fs";
-import { startDtma } from "./dtma.ts";
 import { keepYoungGenerationSmall } from "./memory.ts";
 import { asksForHelp, helpText, readSettings, SettingsError } from "./settings.ts";
 
@@ -10,6 +9,8 @@ if (asksForHelp(process.argv.slice(2))) {
   process.exit(0);
 }
 
+// Only now: what the modules make when they are loaded would let the young generation grow.
+const { startDtma } = await import("./dtma.ts");
 try {
   await startDtma(
     readSettings({
