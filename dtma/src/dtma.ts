@@ -11,7 +11,9 @@ import { openCertificate } from "./certificate.ts";
 import { createCollector } from "./collector.ts";
 import { hideToken } from "./configuration.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
+import { createCgroups } from "./docker/cgroups.ts";
 import type { Docker } from "./docker/docker.ts";
+
 import { createDocker } from "./docker/engine.ts";
 import { createDrains } from "./drains.ts";
 import { createEgressProxy } from "./egress/egress-proxy.ts";
@@ -225,7 +227,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     log,
   });
   const seen = () => (servers.condition().state === "up" ? servers.all() : []);
-  const stats = createStats({ docker, servers: seen, hostLoad: createHostLoad(data.path), log });
+  const stats = createStats({ docker, openCgroup: createCgroups(), servers: seen, hostLoad: createHostLoad(data.path), log });
 
   const engineGapsNow = () => (servers.condition().state === "up" ? engineGaps(servers.mustHaveEngine()) : []);
   let ownSocket: Socket | undefined;

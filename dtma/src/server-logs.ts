@@ -7,12 +7,27 @@ server the work is done by the others.
 
 INVARIANTS
 - Lines are kept in memory only, a bounded number of bounded length for each server.
+- Nothing is read for a reader that does not take it: Docker's log waits where it is, and of the lines of sessions, which
+  cannot wait, the oldest are lost.
+- A search is for plain text. An expression from outside could take a process of ours for minutes with a few characters.
 */
 
 const keptLines = 1_000;
 const maxLineChars = 8_192;
+/** Of one reader's tail; beyond it the oldest lines are left out. */
+const tailChars = 16 * 2 ** 20;
 
-export type LogOptions = { tail: number; sinceMs: number; follow: boolean; signal: AbortSignal };
+export type LogOptions = {
+  tail: number;
+  sinceMs: number;
+  follow: boolean;
+  /** Only lines that hold this text, in upper or lower case; the tail is then of such lines. */
+  search?: string | undefined;
+  signal: AbortSignal;
+};
+
+/** What is asked of Docker's log of the container. */
+export type ContainerLogOptions = Pick<LogOptions, "sinceMs" | "follow" | "signal"> & { tail: number | "all" };
 
 export interface ServerLogs {
   /** Takes what one process writes; each process gets its own. */
@@ -20,7 +35,7 @@ export interface ServerLogs {
   /** `container`'s lines and those of the sessions, in the order of their times; then, when followed, as they come. */
   read(
     server: string,
-    container: (options: LogOptions) => AsyncIterable<LogLine>,
+    container: (options: ContainerLogOptions) => AsyncIterable<LogLine>,
     options: LogOptions,
   ): AsyncGenerator<LogLine>;
   forget(server: string): void;
@@ -59,29 +74,32 @@ export function createServerLogs(now: () => number = Date.now): ServerLogs {
       };
     },
 
-    async *read(server, container, options) {
+    async *read(server, container, { tail, sinceMs, follow: isFollowing, search, signal }) {
       const startedAt = now();
+      const matches = createMatch(search);
       const live = createQueue();
-      const stopFollowing = options.follow ? follow(server, live.push) : () => {};
+      const stopFollowing = isFollowing ? follow(server, (line) => matches(line) && live.push(line)) : () => {};
       try {
-        const fromSessions = (kept.get(server) ?? []).filter(({ at }) => at >= options.sinceMs);
-        const fromContainer: LogLine[] = [];
-        for await (const line of container({ ...options, follow: false })) fromContainer.push(line);
-        const past = [...fromContainer, ...fromSessions].sort((left, right) => left.at - right.at);
-        if (options.tail > 0) yield* past.slice(-options.tail);
-        if (!options.follow) return;
-        const lastAt = fromContainer.at(-1)?.at ?? startedAt;
+        const past = createTail(tail);
+        let lastAt: number | undefined;
+        let sameTime = 0;
+        const dockerTail = search === undefined || tail === 0 ? tail : "all";
+        for await (const line of container({ tail: dockerTail, sinceMs, follow: false, signal })) {
+          sameTime = line.at === lastAt ? sameTime + 1 : 1;
+          lastAt = line.at;
+          if (matches(line)) past.add(line);
+        }
+        const fromSessions = (kept.get(server) ?? []).filter((line) => line.at >= sinceMs && matches(line));
+        yield* past.with(fromSessions);
+        if (!isFollowing) return;
         // Docker goes on from a time, not from a line: what it had at that very millisecond comes again.
-        let again = fromContainer.filter(({ at }) => at === lastAt).length;
-        const following = (async () => {
-          for await (const line of container({ ...options, tail: keptLines, sinceMs: lastAt })) {
-            if (again > 0 && line.at === lastAt) again -= 1;
-            else live.push(line);
-          }
-        })();
-        following.then(live.end, live.end);
-        yield* live.lines();
-        await following;
+        let again = lastAt === undefined ? 0 : sameTime;
+        const coming = container({ tail: "all", sinceMs: lastAt ?? startedAt, follow: true, signal });
+        for await (const line of merge(coming, live, signal)) {
+          if ("session" in line) yield line.session;
+          else if (again > 0 && line.container.at === lastAt) again -= 1;
+          else if (matches(line.container)) yield line.container;
+        }
       } finally {
         stopFollowing();
       }
@@ -93,28 +111,90 @@ export function createServerLogs(now: () => number = Date.now): ServerLogs {
   };
 }
 
-/** Lines that come in from several sides and are taken by one. A reader that falls far behind loses the oldest. */
+function createMatch(search: string | undefined): (line: LogLine) => boolean {
+  if (search === undefined) return () => true;
+  const wanted = search.toLowerCase();
+  return ({ text }) => text.toLowerCase().includes(wanted);
+}
+
+/** The newest lines of a log that is read from its beginning. */
+function createTail(count: number) {
+  const lines: LogLine[] = [];
+  let first = 0;
+  let chars = 0;
+  return {
+    add(line: LogLine) {
+      lines.push(line);
+      chars += line.text.length;
+      while (lines.length - first > count || chars > tailChars) {
+        chars -= lines[first]?.text.length ?? 0;
+        first += 1;
+      }
+      // Now and then, because moving all lines for each one that goes would cost more than what is kept.
+      if (first <= keptLines) return;
+      lines.splice(0, first);
+      first = 0;
+    },
+    /** The newest of these and those, in the order of their times. */
+    with(others: readonly LogLine[]): LogLine[] {
+      const all = [...lines.slice(first), ...others].sort((left, right) => left.at - right.at);
+      return count === 0 ? [] : all.slice(-count);
+    },
+  };
+}
+
+type Queue = ReturnType<typeof createQueue>;
+
+/** Lines of sessions that wait for the reader. */
 function createQueue() {
   const waiting: LogLine[] = [];
-  let isOver = false;
   let wake = Promise.withResolvers<void>();
   return {
     push(line: LogLine) {
       waiting.push(line);
-      if (waiting.length > 10 * keptLines) waiting.shift();
+      if (waiting.length > keptLines) waiting.shift();
       wake.resolve();
     },
-    end() {
-      isOver = true;
-      wake.resolve();
-    },
-    async *lines(): AsyncGenerator<LogLine> {
-      for (;;) {
-        yield* waiting.splice(0);
-        if (isOver) return;
-        await wake.promise;
-        wake = Promise.withResolvers();
-      }
+    take: () => waiting.shift(),
+    /** Settles once there is a line to take. */
+    filled(): Promise<void> {
+      if (waiting.length === 0) wake = Promise.withResolvers();
+      return wake.promise;
     },
   };
+}
+
+/** Both as they come, until the container's log is over; of that, one line is read ahead of the reader and no more. */
+async function* merge(
+  container: AsyncIterable<LogLine>,
+  sessions: Queue,
+  signal: AbortSignal,
+): AsyncGenerator<{ container: LogLine } | { session: LogLine }> {
+  const lines = container[Symbol.asyncIterator]();
+  let isOver = false;
+  const ahead = () => {
+    const next = lines.next();
+    // It may fail while the reader is still busy with the line before; it is awaited after that.
+    next.catch(() => {});
+    return next;
+  };
+  try {
+    let next = ahead();
+    for (;;) {
+      const arrived = await Promise.race([next, sessions.filled()]);
+      for (let line = sessions.take(); line !== undefined; line = sessions.take()) yield { session: line };
+      if (arrived === undefined) continue;
+      if (arrived.done === true) {
+        isOver = true;
+        return;
+      }
+      next = ahead();
+      yield { container: arrived.value };
+    }
+  } finally {
+    // A log that is quiet ends only with the signal, which is its owner's to give.
+    const ending = lines.return?.();
+    if (!isOver && signal.aborted) await ending;
+    else void ending?.catch(() => {});
+  }
 }

@@ -16,6 +16,7 @@ import {
   scopeLabel,
 } from "./labels.ts";
 import type { Log } from "./log.ts";
+import { createTurns } from "./turns.ts";
 
 /*
 INVARIANTS
@@ -29,6 +30,8 @@ INVARIANTS
 const pingMs = 5_000;
 const pingTimeoutMs = 4_000;
 const maxBackOffMs = 10_000;
+/** Each handshake starts a process of its server: all at once they would bring down a small toolbox that has just booted. */
+const checksAtOnce = 4;
 const recheckDelaysMs = [2_000, 5_000, 15_000, 60_000];
 
 export type Handshake = (
@@ -97,6 +100,7 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
   const busy = new Set<string>();
   /** Servers without a container when an event said to look, while an operation was at work on them. */
   const missed = new Set<string>();
+  const checkTurn = createTurns(checksAtOnce);
   const closing = new AbortController();
   const ready = Promise.withResolvers<void>();
   let engine: EngineInfo | undefined;
@@ -216,7 +220,9 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
     for (const delayMs of [0, ...recheckDelaysMs]) {
       try {
         await sleep(delayMs, undefined, { signal });
-        const result = await deps.handshake(endpoint(server.container, server), { deadlineMs: deps.answerMs, signal });
+        const result = await checkTurn(signal, () =>
+          deps.handshake(endpoint(server.container, server), { deadlineMs: deps.answerMs, signal }),
+        );
         signal.throwIfAborted();
         const health: Health = { state: "ready", checkedAt: Date.now(), protocolVersion: result.protocolVersion };
         servers.noteHealth(name, server.container.id, health, result.tools);

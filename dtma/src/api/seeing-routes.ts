@@ -32,7 +32,8 @@ export function addSeeingRoutes(fastify: FastifyInstance, deps: SeeingDeps, stre
         usage: deps.gateway.usage(),
       }),
       heartbeat: (): DtmaEvent => ({ type: "heartbeat", at: Date.now(), docker: deps.servers.condition() }),
-      listen: deps.hub.listen,
+      hub: deps.hub,
+      lastEventId: oneHeader(request.headers["last-event-id"]),
       listenToStats: wantsStats ? deps.stats.listen : undefined,
     });
     const letGo = streams.keep(end);
@@ -42,4 +43,8 @@ export function addSeeingRoutes(fastify: FastifyInstance, deps: SeeingDeps, stre
       letGo();
     });
   });
+}
+
+function oneHeader(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value.at(-1) : value;
 }

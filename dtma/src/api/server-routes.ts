@@ -27,6 +27,7 @@ const logQuery = z.object({
   tail: z.coerce.number().int().min(0).max(maxLogTail).default(200),
   since: z.coerce.number().min(0).default(0),
   follow: z.enum(["0", "1", "true", "false"]).default("0"),
+  search: z.string().min(1).max(256).optional(),
 });
 
 /** Servers, what is done to them, and what they write. */
@@ -72,7 +73,7 @@ export function addServerRoutes(fastify: FastifyInstance, deps: ServerDeps, stre
 
   fastify.get("/v1/servers/:name/logs", { exposeHeadRoute: false, config: { query: logQuery } }, (request, reply) => {
     const name = nameOf(request);
-    const { tail, since, follow } = parse(logQuery, request.query);
+    const { tail, since, follow, search } = parse(logQuery, request.query);
     mustHave(name);
     servers.mustHaveEngine();
     const isFollowing = follow === "1" || follow === "true";
@@ -84,7 +85,7 @@ export function addServerRoutes(fastify: FastifyInstance, deps: ServerDeps, stre
     const end = () => stop.abort();
     const letGo = streams.keep(end);
     raw.on("close", end);
-    const lines = deps.logs(name, { tail, sinceMs: since, follow: isFollowing, signal: stop.signal });
+    const lines = deps.logs(name, { tail, sinceMs: since, follow: isFollowing, search, signal: stop.signal });
     Readable.from(toNdjson(lines))
       .on("error", (error) => {
         if (!stop.signal.aborted) log.error("logs.stream-failed", error, { server: name });

@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
-import type { LogLine, ServerLoad } from "../../../shared/dtma-protocol.ts";
+import type { LogLine } from "../../../shared/dtma-protocol.ts";
+import type { Reading } from "./reading.ts";
 import type { ServerProcess } from "./server-process.ts";
 
 /*
@@ -36,6 +37,8 @@ export type ContainerView = {
   /** Docker's word. */
   state: string;
   startedAt: number | undefined;
+  /** Of its first process, as the Engine's machine counts; undefined while it does not run. */
+  pid: number | undefined;
   exitCode: number | undefined;
   restartCount: number;
   restartPolicy: "no" | "unless-stopped";
@@ -167,9 +170,12 @@ export interface Docker {
   putArchive(id: string, path: string, tar: TarStream, signal?: AbortSignal): Promise<void>;
   /** A tar of what is at `path`, under the name of its last part. */
   getArchive(id: string, path: string, signal: AbortSignal): Promise<Readable>;
-  logs(id: string, options: { tail: number; sinceMs: number; follow: boolean; signal: AbortSignal }): AsyncIterable<LogLine>;
+  logs(
+    id: string,
+    options: { tail: number | "all"; sinceMs: number; follow: boolean; signal: AbortSignal },
+  ): AsyncIterable<LogLine>;
   /** About one sample a second until the signal. */
-  stats(id: string, signal: AbortSignal): AsyncIterable<ServerLoad>;
+  stats(id: string, signal: AbortSignal): AsyncIterable<Reading>;
   /** `onStderr` sees what the process writes there, also when nobody reads it. SERVER_NOT_RUNNING. */
   openProcess(container: ContainerView, command: string[], onStderr: (chunk: Buffer) => void): Promise<ServerProcess>;
   /** Ends every process that any DTMA ever opened in this container. */

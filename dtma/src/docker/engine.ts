@@ -1,14 +1,15 @@
 import { isIPv4 } from "node:net";
 import type { Readable } from "node:stream";
-import type { LogLine, ServerLoad } from "../../../shared/dtma-protocol.ts";
+import type { LogLine } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
 import { createDockerCalls, dockerMessage, translate } from "./calls.ts";
 import { containerBody, programBody, volumeMounts } from "./container-body.ts";
 import type { ContainerSummary, ContainerView, Docker, DockerEvent, ImageView, Labels, NetworkView } from "./docker.ts";
 import { endAllProcesses, openProcess } from "./exec.ts";
 import { digestOf } from "./image-name.ts";
-import { type EngineStats, toLoad } from "./load.ts";
+import { type EngineStats, toReading } from "./load.ts";
 import { pullImage } from "./pull.ts";
+import type { Reading } from "./reading.ts";
 import { createLogReader, readJsonLines } from "./streams.ts";
 
 type Inspect = {
@@ -19,7 +20,7 @@ type Inspect = {
   Path: string;
   Args: string[];
   ExecIDs: string[] | null;
-  State: { Status: string; StartedAt: string; ExitCode: number };
+  State: { Status: string; StartedAt: string; ExitCode: number; Pid: number };
   Config: { Labels: Labels | null };
   HostConfig: { RestartPolicy: { Name: string } };
   Mounts: { Type: string; Source: string; Destination: string }[];
@@ -207,13 +208,10 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
       }
     },
 
-    async *stats(id, signal): AsyncGenerator<ServerLoad> {
+    async *stats(id, signal): AsyncGenerator<Reading> {
       const stream = await calls.stream({ method: "GET", path: `/containers/${id}/stats`, query: { stream: true }, signal });
       try {
-        for await (const sample of readJsonLines(stream)) {
-          const load = toLoad(sample as EngineStats);
-          if (load !== undefined) yield load;
-        }
+        for await (const sample of readJsonLines(stream)) yield toReading(sample as EngineStats);
       } catch (error) {
         if (!signal.aborted) throw translate(error, { path: "/stats", signal });
       }
@@ -459,6 +457,7 @@ function toContainerView(inspect: Inspect): ContainerView {
     imageId: inspect.Image,
     state: inspect.State.Status,
     startedAt: hasStarted ? Date.parse(inspect.State.StartedAt) : undefined,
+    pid: inspect.State.Pid > 0 ? inspect.State.Pid : undefined,
     exitCode: isOver ? inspect.State.ExitCode : undefined,
     restartCount: inspect.RestartCount,
     restartPolicy: inspect.HostConfig.RestartPolicy.Name === "unless-stopped" ? "unless-stopped" : "no",
