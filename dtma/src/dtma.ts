@@ -35,6 +35,7 @@ import { openJournal } from "./journal.ts";
 import { createScope, networkName, scopeFilter, serverNameLabel } from "./labels.ts";
 import { openLegacy } from "./legacy/index.ts";
 import { createLog, createLogTail, type Log } from "./log.ts";
+import { createMetrics } from "./metrics/metrics.ts";
 import { createNetwork } from "./network.ts";
 import { createOperations } from "./operations.ts";
 import { createRecover } from "./recover.ts";
@@ -293,6 +294,14 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     version,
     hasApiBaseUrl: settings.hasApiBaseUrl,
   });
+  const metrics = createMetrics({
+    listen: hub.listen,
+    stats,
+    info,
+    observations: servers.observations,
+    usage: gateway.usage,
+    access: access.all,
+  });
   const api = createApi({
     certificate,
     clientCa: settings.clientCa,
@@ -309,6 +318,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     gateway,
     hub,
     stats,
+    metrics,
     reporter,
     info,
     exposure,
@@ -336,6 +346,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       fulfiller.close();
       await reporter.close();
       await operations.close();
+      metrics.close();
       stats.close();
       await gateway.close();
       await drains.close().catch((error: unknown) => log.error("server.not-drained", error));

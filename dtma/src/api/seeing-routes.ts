@@ -2,6 +2,8 @@ import type { FastifyInstance } from "fastify";
 import type { DtmaEvent, DtmaInfo } from "../../../shared/dtma-protocol.ts";
 import type { EventHub } from "../events.ts";
 import type { McpGateway } from "../gateway/gateway.ts";
+import { expositionType } from "../metrics/exposition.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import type { Operations } from "../operations.ts";
 import type { Servers } from "../servers.ts";
 import type { Stats } from "../stats.ts";
@@ -14,11 +16,14 @@ export type SeeingDeps = {
   gateway: McpGateway;
   hub: EventHub;
   stats: Stats;
+  metrics: Metrics;
   info(): DtmaInfo;
 };
 
 /** What can be watched from outside. */
 export function addSeeingRoutes(fastify: FastifyInstance, deps: SeeingDeps, streams: Streams): void {
+  fastify.get("/metrics", async (_request, reply) => reply.type(expositionType).send(await deps.metrics.scrape()));
+
   // A HEAD of what has no end would be answered never.
   fastify.get("/events", { exposeHeadRoute: false }, (request, reply) => {
     const wantsStats = (request.query as { stats?: string }).stats === "1";
