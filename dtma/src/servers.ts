@@ -16,7 +16,7 @@ import {
   scopeLabel,
 } from "./labels.ts";
 import type { Log } from "./log.ts";
-import { createTurns } from "./turns.ts";
+import { createSlots } from "./slots.ts";
 
 /*
 INVARIANTS
@@ -100,7 +100,7 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
   const busy = new Set<string>();
   /** Servers without a container when an event said to look, while an operation was at work on them. */
   const missed = new Set<string>();
-  const checkTurn = createTurns(checksAtOnce);
+  const checks = createSlots(checksAtOnce);
   const closing = new AbortController();
   const ready = Promise.withResolvers<void>();
   let engine: EngineInfo | undefined;
@@ -220,9 +220,7 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
     for (const delayMs of [0, ...recheckDelaysMs]) {
       try {
         await sleep(delayMs, undefined, { signal });
-        const result = await checkTurn(signal, () =>
-          deps.handshake(endpoint(server.container, server), { deadlineMs: deps.answerMs, signal }),
-        );
+        const result = await shakeHands(server, signal);
         signal.throwIfAborted();
         const health: Health = { state: "ready", checkedAt: Date.now(), protocolVersion: result.protocolVersion };
         servers.noteHealth(name, server.container.id, health, result.tools);
@@ -238,6 +236,15 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
           undefined,
         );
       }
+    }
+  }
+
+  async function shakeHands(server: Server, signal: AbortSignal): ReturnType<Handshake> {
+    const leave = await checks.enter(signal);
+    try {
+      return await deps.handshake(endpoint(server.container, server), { deadlineMs: deps.answerMs, signal });
+    } finally {
+      leave();
     }
   }
 
