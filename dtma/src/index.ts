@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
-import { keepYoungGenerationSmall } from "./memory.ts";
+import { keepSmall, startSmall } from "./memory.ts";
 import { asksForHelp, helpText, readSettings, SettingsError } from "./settings.ts";
 
-keepYoungGenerationSmall();
+startSmall();
 
 if (asksForHelp(process.argv.slice(2))) {
   process.stdout.write(helpText);
@@ -21,6 +21,7 @@ try {
       execPath: process.execPath,
     }),
   );
+  keepSmall();
 } catch (error) {
   if (!(error instanceof SettingsError)) throw error;
   process.stderr.write(`${error.message}\n`);

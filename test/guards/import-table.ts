@@ -9,7 +9,9 @@ export type Zone = { name: string; files: RegExp; may: readonly string[] };
 
 const windowParts = ["react", "react-dom", "wouter", "lucide-react", "renderer/words"];
 const mainModules = ["shared", "node:", "main/store", "main/sync", "main/remote", "main/vault", "main/log", "main/settings"];
-const dtmaPackages = Object.keys((JSON.parse(readSource("dtma/package.json")) as { dependencies: object }).dependencies);
+const dtmaManifest = JSON.parse(readSource("dtma/package.json")) as { dependencies: object; devDependencies: object };
+/** Those that are shipped beside the bundle, and those that are in it. */
+const dtmaPackages = [...Object.keys(dtmaManifest.dependencies), ...Object.keys(dtmaManifest.devDependencies)];
 
 export const zones: readonly Zone[] = [
   { name: "shared/contract", files: /^shared\/contract\//, may: ["zod", "@orpc/contract", "shared"] },
