@@ -32,7 +32,7 @@ const isBuiltin = (name: string) => name.startsWith("node:") || builtinModules.i
 describe("the built DTMA", () => {
   it("is one file of a size that is read in a moment, in characters that take one byte each", () => {
     expect(chunks.map(({ fileName }) => fileName)).toEqual(["dtma.mjs"]);
-    expect(chunks[0]?.code.length).toBeLessThan(800_000);
+    expect(chunks[0]?.code.length).toBeLessThan(1_200_000);
     expect(/\P{ASCII}/u.exec(chunks[0]?.code ?? "")).toBeNull();
   });
 
@@ -44,8 +44,10 @@ describe("the built DTMA", () => {
     ).toEqual([]);
   });
 
-  it("does not load Node's own HTTP client, which comes with every import statement of node:http", () => {
-    expect(chunks[0]?.imports.filter((name) => /^(?:node:)?https?$/.test(name))).toEqual([]);
+  it("takes what it uses of Node's modules, because an import statement would load what they only make when asked", () => {
+    const { code = "" } = chunks[0] ?? {};
+    expect(code).toContain('process.getBuiltinModule("node:http")');
+    expect(/(?:^|[;\n])import\s*[\w{*"'][^;]*from\s*"node:/.exec(code)).toBeNull();
   });
 
   it("leaves out what fastify has for schemas and logs of its own", () => {

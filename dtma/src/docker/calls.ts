@@ -1,4 +1,6 @@
 import type { ClientRequest, IncomingMessage } from "node:http";
+import * as http from "node:http";
+import * as https from "node:https";
 import type { Duplex, Readable } from "node:stream";
 import { AppError } from "../../../shared/errors.ts";
 import { type EngineAddress, engineAddress } from "./address.ts";
@@ -122,8 +124,7 @@ function open(address: EngineAddress, call: Call, more: Record<string, string>):
     headers["content-type"] = "application/json";
     headers["content-length"] = payload.length;
   } else if (method !== "GET") headers["content-length"] = 0;
-  // An import statement would read every member of node:http, and WebSocket among them loads all of Node's undici.
-  const { request: send } = process.getBuiltinModule(address.via === "https" ? "node:https" : "node:http");
+  const { request: send } = address.via === "https" ? https : http;
   const path = search.size === 0 ? call.path : `${call.path}?${search}`;
   const request = send({ ...address.options, method, path, headers, agent: false });
   if (file === undefined) request.end(payload);

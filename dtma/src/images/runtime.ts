@@ -4,7 +4,7 @@ import { createReadStream, existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { rootCertificates } from "node:tls";
+import * as tls from "node:tls";
 import { promisify } from "node:util";
 import type { Pack } from "tar-stream";
 import { AppError } from "../../../shared/errors.ts";
@@ -45,7 +45,7 @@ export async function describeRuntime(engine: EngineInfo, nodeRuntime: string): 
   const libraries = await linkedLibraries(nodeRuntime);
   const certificates = existsSync(systemCertificates)
     ? await readFile(systemCertificates, "utf8")
-    : rootCertificates.join("\n");
+    : tls.rootCertificates.join("\n");
   const hash = await contentHash(nodeRuntime, libraries, certificates);
   return { hash, reference: `${runtimeRepository}:${hash}`, libraries, certificates };
 }
