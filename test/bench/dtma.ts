@@ -128,7 +128,10 @@ async function createToolbox(bench: Bench) {
       environment: [],
       openStdin: true,
       network,
-      publishPort: undefined,
+      resolver: undefined,
+      ports: [],
+      capabilities: [],
+      writablePaths: [],
       memoryBytes,
       cpus: cores,
       pids,
@@ -357,7 +360,7 @@ async function serveStandIn(): Promise<void> {
   process.stdout.write(`http://127.0.0.1:${(server.address() as { port: number }).port}\n`);
 }
 
-/** Answers a second over ten connections, after a second to get warm. */
+/** Answers a second over ten connections, after what the DTMA needs to notice that there is work. */
 async function perSecond(url: string, token: string, path: string): Promise<number> {
   const pool = new Pool(url, { connections: statusConnections, pipelining: 1, connect: { rejectUnauthorized: false } });
   const options: Dispatcher.RequestOptions = { path, method: "GET", headers: { authorization: `Bearer ${token}` } };
@@ -373,7 +376,7 @@ async function perSecond(url: string, token: string, path: string): Promise<numb
   };
   const all = Promise.all(Array.from({ length: statusConnections }, one));
   all.catch(() => {});
-  await Promise.race([delay(1_000), all]);
+  await Promise.race([delay(8_000), all]);
   const before = answers;
   const startedAt = performance.now();
   await Promise.race([delay(5_000), all]);

@@ -14,7 +14,7 @@ const freshMs = 1_000;
 
 /** Samples when asked, at most once a second, however many ask. */
 export function createSystemMetrics(
-  hostLoad: () => Promise<HostLoad>,
+  hostLoad: () => HostLoad,
   diskPath: string,
   now: () => number = Date.now,
 ): () => Promise<SystemMetrics> {
