@@ -16,7 +16,7 @@ Makes dist/dtma-VERSION-linux-ARCH.tar.gz and its .sha256: all a machine with Do
   bin/node, bin/dtma             this project's own Node, and the command that runs the DTMA with it
   dist/, package.json            the bundle
   node_modules/                  the packages the bundle still loads by name, and what they need
-  install.sh, *.service, Dockerfile
+  install.sh and the other files of resources/toolbox
 
 INVARIANTS
 - The same sources and the same node_modules make the same bytes: entries are sorted, times and owners are fixed.
@@ -59,7 +59,7 @@ export async function makeRelease(options: { folder: string; version?: string; l
     for (const folder of findPackages(await readBundle(work), own)) {
       await addFolder(entries, folder, folder.slice(folder.indexOf("node_modules")), isNeeded);
     }
-    await addFolder(entries, join(root, "resources", "toolbox"), "", (path) => path !== "toolbox.yaml");
+    await addFolder(entries, join(root, "resources", "toolbox"), "");
     await addFile(entries, realpathSync(join(modules, "node", "bin", "node")), "bin/node", 0o755);
     text("bin/dtma", command, 0o755);
     const { description = "" } = own;
@@ -83,7 +83,7 @@ export async function makeRelease(options: { folder: string; version?: string; l
 /** Follows the links through which it was called, so that it works from /usr/local/bin. */
 const command = `#!/bin/sh
 here=$(dirname "$(dirname "$(readlink -f "$0")")")
-exec "$here/bin/node" "$here/dist/dtma.mjs" "$@"
+exec "$here/bin/node" --disable-warning=ExperimentalWarning "$here/dist/dtma.mjs" "$@"
 `;
 
 async function readBundle(folder: string): Promise<string> {

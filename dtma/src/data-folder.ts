@@ -70,3 +70,15 @@ function lockFolder(path: string): DatabaseSync {
     throw new SettingsError(`Another DTMA is at work in the data folder ${path}. Stop it, or give this one another --data.`);
   }
 }
+
+/** Whether a DTMA works in this folder now. Takes the lock for a moment when nobody has it. */
+export function isFolderInUse(path: string): boolean {
+  if (!existsSync(join(path, "lock"))) return false;
+  try {
+    lockFolder(path).close();
+    return false;
+  } catch (error) {
+    if (error instanceof SettingsError) return true;
+    throw error;
+  }
+}

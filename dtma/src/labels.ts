@@ -62,6 +62,9 @@ export function scopeFilter(scope: Scope): Labels {
   return { [scopeLabel]: scope.name };
 }
 
+/** What carries this was made by a DTMA, of whatever scope; as a filter of Docker's lists. */
+export const managedFilter = [`${managedLabel}=1`];
+
 export function kindLabels(scope: Scope, kind: "app-image" | "build" | "network"): Labels {
   return { ...scope.labels, [kindLabel]: kind };
 }

@@ -19,6 +19,9 @@ export class SettingsError extends Error {}
 
 /** What `--help` prints: every flag, with the variable that does the same. */
 export const helpText = `Usage: dtma [options]
+       dtma doctor [--json]   what is wrong on this host; exit code 1 when something must be mended
+       dtma fingerprint       the fingerprint of this toolbox, to compare with what a control centre shows
+       dtma health            whether this toolbox answers
 
 Drives Docker on this machine for a control centre, and carries MCP traffic to the servers it runs.
 Prints one line of JSON once it answers: its address, the fingerprint of its certificate and, the
@@ -29,7 +32,8 @@ first time, the token it made. Everything else goes to standard error.
   --data=FOLDER              its certificate, token and access list (/var/lib/dtma for    DTMA_DATA
                              root, else dtma in the data folder of the user)
   --http                     plain HTTP; on loopback only                                 DTMA_HTTP=true
-  --allow-host=NAME          a name clients may address it by; may be repeated
+  --allow-host=NAME          a name clients may address it by; may be repeated             DTMA_ALLOWED_HOSTS
+                             (as a variable: separated by commas)
   --token-file=FILE          the token clients need, at least 16 characters               DTMA_AUTH_TOKEN
                              or its SHA-256, in hex                                  DTMA_AUTH_TOKEN_SHA256
   --client-ca=FILE           only clients with a certificate of this authority (PEM)      DTMA_CLIENT_CA
@@ -95,6 +99,8 @@ export type Settings = Readonly<{
   hasApiBaseUrl: boolean;
   /** Text of the file that says where to report to, until a control centre says so. */
   reporting: string | undefined;
+  /** null reads none. It need not exist. */
+  configurationFile: string | null;
 }>;
 
 const defaultPort = 30_000;
@@ -142,7 +148,9 @@ export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources)
     uvImage: uvImage === "none" ? null : uvImage,
     stopServersOnExit: flags["stop-servers-on-exit"] === true,
     parentPipe: flags["parent-pipe"] === true,
-    allowedHosts: Object.freeze((flags["allow-host"] ?? []).map((name) => name.toLowerCase())),
+    allowedHosts: Object.freeze(
+      (flags["allow-host"] ?? from(undefined, "DTMA_ALLOWED_HOSTS")?.split(/[\s,]+/) ?? []).map((name) => name.toLowerCase()),
+    ),
     answerMs: readNumber("--answer-seconds", from(flags["answer-seconds"], "DTMA_ANSWER_SECONDS") ?? "30", 1, 600) * 1_000,
     dockerHost: nonEmpty(env.DOCKER_HOST) ?? nonEmpty(configuration.DOCKER_HOST),
     token: readToken(flags["token-file"], env, configuration, readFile),
@@ -158,6 +166,7 @@ export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources)
     remarks: Object.freeze(remarksOn(configuration)),
     hasApiBaseUrl: from(undefined, "AGENTOPIA_API_BASE_URL") !== undefined,
     reporting: readReporting(from(flags["reporting-file"], "DTMA_REPORTING_FILE"), readFile),
+    configurationFile: flags.config === "none" ? null : (flags.config ?? configurationPath),
   });
 }
 
