@@ -39,9 +39,11 @@ const debianPackages = [
   "iproute2",
   "iptables",
   "libsecret-1-0",
+  "mmdebstrap",
   "postgresql-15",
   "procps",
   "python3",
+  "shellcheck",
 ];
 
 // biome-ignore lint/suspicious/noTemplateCurlyInString: the placeholders are those of dpkg-query.
@@ -69,6 +71,13 @@ export async function prepareMachine(): Promise<Machine> {
   const postgres = findPostgres();
   if (postgres === undefined) missing.push("PostgreSQL: version 15 or newer was not found (package postgresql-15).");
   else env[partVariables.postgres] = postgres;
+
+  if (findProgram("mmdebstrap") !== undefined && process.getuid?.() === 0) env[partVariables.debian] = "1";
+  else missing.push("A Debian of its own: it is made by root with mmdebstrap (package mmdebstrap).");
+
+  const shellcheck = findProgram("shellcheck");
+  if (shellcheck === undefined) missing.push("shellcheck: not found (package shellcheck).");
+  else env[partVariables.shellcheck] = shellcheck;
 
   const session = await prepareKeychain(folder);
   if (session === undefined) missing.push("Keychain: needs packages gnome-keyring, dbus-x11 and libsecret-1-0.");

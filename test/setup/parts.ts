@@ -16,6 +16,10 @@ export const partVariables = {
   dockerRegistry: "TEST_DOCKER_REGISTRY",
   /** Folder of the programs of PostgreSQL 15 or newer (`initdb`, `postgres`). */
   postgres: "TEST_POSTGRES_PROGRAMS",
+  /** A Debian system can be made (mmdebstrap, as root). */
+  debian: "TEST_CAN_MAKE_DEBIAN",
+  /** Path of `shellcheck`. */
+  shellcheck: "TEST_SHELLCHECK",
   /** `key=value`: every container a test makes carries it, and none may be left at the end. */
   containerLabel: "TEST_CONTAINER_LABEL",
 } as const;
@@ -26,5 +30,7 @@ export const parts = {
   chromium: process.env[partVariables.chromium],
   dockerRegistry: process.env[partVariables.dockerRegistry],
   postgres: process.env[partVariables.postgres],
+  debian: process.env[partVariables.debian] === "1",
+  shellcheck: process.env[partVariables.shellcheck],
   containerLabel: process.env[partVariables.containerLabel] ?? "dtma-test=by-hand",
 } as const;

@@ -41,8 +41,9 @@ export async function gatherFacts(settings: Settings, env: NodeJS.ProcessEnv): P
     isLocked: listener !== "ours" && isFolderInUse(settings.dataFolder),
     certificate: await find(() => readCertificate(settings)),
     unit: await find(readUnit),
-    clockIsSynchronised: await find(async () => {
-      if (!hasSystemd()) return null;
+    clockIsSynchronised: await find(async (): Promise<boolean | null> => {
+      // The clock of a container is the host's.
+      if (!hasSystemd() || existsSync("/run/systemd/container")) return null;
       return (await command("timedatectl", ["show", "-p", "NTPSynchronized", "--value"])).trim() === "yes";
     }),
     firewallPorts: await find(readFirewallPorts),

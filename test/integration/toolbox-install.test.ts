@@ -1,0 +1,380 @@
+import { createHash, type X509Certificate } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import { type AddressInfo, connect } from "node:net";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { connect as connectTls } from "node:tls";
+import { Agent, fetch } from "undici";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { makeRelease, type Release } from "../../dtma/release.ts";
+import { dtmaInfo, operationAccepted, serverObservation } from "../../shared/dtma-protocol.ts";
+import { operation } from "../../shared/model/operation.ts";
+import { createDebianMachine, type DebianMachine } from "../fixtures/debian-machine.ts";
+import { everythingRequest } from "../fixtures/dtma.ts";
+import { parts } from "../setup/parts.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+const script = join(root, "resources", "toolbox", "install.sh");
+const template = join(root, "resources", "cloud-init", "toolbox.yaml");
+const enrolment = `${createHash("sha256").update("a key that only the control centre has").digest("hex")}:1999999999`;
+
+/** What an installed DTMA has on the machine; after uninstalling, nothing of it is there. */
+const places = [
+  "/opt/dtma",
+  "/var/lib/dtma",
+  "/var/cache/dtma",
+  "/run/dtma",
+  "/etc/dtma.conf",
+  "/etc/systemd/system/dtma.service",
+  "/etc/systemd/system/dtma.service.d",
+  "/etc/systemd/system/dtma-firewall.service",
+  "/etc/apt/apt.conf.d/52dtma-upgrades",
+  "/usr/local/bin/dtma",
+];
+
+describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox", () => {
+  let folder: string;
+  let release: Release;
+  let server: Server;
+  let machine: DebianMachine;
+  let origin: string;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "dtma-install-"));
+    [release, machine] = await Promise.all([makeRelease({ folder, version: "0.1.0", level: 1 }), createDebianMachine()]);
+    const files: Record<string, string> = { "/release.tar.gz": release.archive, "/install.sh": script };
+    server = createServer((request, response) => {
+      const file = files[request.url ?? ""];
+      if (file === undefined) response.writeHead(404).end();
+      else createReadStream(file).pipe(response);
+    });
+    await new Promise<void>((resolve) => server.listen(0, resolve));
+    origin = `http://${await machine.gateway()}:${(server.address() as AddressInfo).port}`;
+    // The port of the login service is not the usual one here; whoever is logged in stays so.
+    await machine.mustSh("echo Port 2222 > /etc/ssh/sshd_config.d/port.conf && systemctl restart ssh");
+    await machine.mustSh("apt-get update -qq && apt-get install -y -qq --no-install-recommends curl");
+  }, 600_000);
+
+  afterAll(async () => {
+    server?.close();
+    await machine?.close();
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+  }, 60_000);
+
+  const paste = (options: string) => machine.sh(`curl -fsS ${origin}/install.sh | sh -s -- ${options}`);
+
+  describe("with one pasted command", () => {
+    let output: string;
+
+    it("unpacks nothing when the archive is not the one that was named", async () => {
+      const refused = await paste(`--from ${origin}/release.tar.gz --sha256 ${"0".repeat(64)}`);
+      expect(refused.code).toBe(1);
+      expect(refused.output).toContain(`is ${release.sha256}, not ${"0".repeat(64)}. Nothing was unpacked.`);
+      expect(await machine.mustSh("ls -A /opt/dtma/releases; ls /etc/dtma.conf 2>/dev/null || true")).toBe("");
+    });
+
+    it.each([
+      ["--from", "needs a value"],
+      ["--port 99999", "--port must be"],
+      ["--enrol a-key-in-clear", "--enrol must be"],
+      ["--allow-host 'a;b'", "--allow-host must be"],
+      ["--what", "is no option"],
+      ["--from http://127.0.0.1:9/x", "needs --sha256"],
+      ["", "Name a release"],
+    ])('says what is wrong with "%s"', async (options, sentence) => {
+      expect(await paste(options)).toEqual({ code: 1, output: expect.stringContaining(sentence) });
+    });
+
+    it("installs Docker, the service and the firewall, and shows the fingerprint that is served", async () => {
+      const installed = await paste(`--from ${origin}/release.tar.gz --sha256 ${release.sha256} --enrol ${enrolment}`);
+      output = installed.output;
+      expect(output).toContain("The DTMA 0.1.0 runs.");
+      expect(installed.code).toBe(0);
+      expect(output).toContain("Enrolment    until 2033-05-18 03:33:19 UTC");
+      expect(output).toContain(`Address      https://${await machine.address()}:30000`);
+      const shown = /Fingerprint +(\S+)/.exec(output)?.[1];
+      expect(shown).toMatch(/^([0-9A-F]{2}:){31}[0-9A-F]{2}$/);
+      expect(fingerprintsOf(await served(await machine.address()))).toContain(shown);
+      expect(await machine.mustSh("dtma fingerprint")).toBe(`${shown}\n`);
+      expect(await health(await machine.address())).toBe("OK");
+    });
+
+    it("leaves settings that only root can read, and no token anywhere", async () => {
+      expect(await machine.mustSh("stat -c '%a %U' /etc/dtma.conf /run/dtma /var/lib/dtma")).toBe(
+        "600 root\n700 root\n700 root\n",
+      );
+      expect(await machine.mustSh("cat /etc/dtma.conf")).toContain(`DTMA_ENROLMENT=${enrolment}\n`);
+      expect(output).not.toContain("dtma_");
+      expect(await machine.mustSh("journalctl --no-pager; cat /run/dtma/ready")).not.toContain("dtma_");
+    });
+
+    it("finds nothing wrong with the machine", async () => {
+      const { code, output: said } = await machine.sh("dtma doctor");
+      expect(said).toContain("Nothing is wrong.");
+      expect(said).toMatch(/^ok +firewall +Open are 22, 2222, 30000\.$/m);
+      expect(code).toBe(0);
+      const asJson = JSON.parse(await machine.mustSh("dtma doctor --json")) as { ok: boolean; findings: { level: string }[] };
+      expect(asJson.ok).toBe(true);
+      expect(asJson.findings.every(({ level }) => level === "ok")).toBe(true);
+    });
+
+    it("has units that systemd accepts, and a service that gives up what it does not need", async () => {
+      expect(await machine.mustSh("systemd-analyze verify dtma.service dtma-firewall.service 2>&1")).toBe("");
+      const [, exposure] = /([\d.]+) \w+/.exec(await machine.mustSh("systemd-analyze security dtma.service | tail -n 1")) ?? [];
+      expect(Number(exposure)).toBeLessThan(4);
+    });
+
+    it("lets in the ports of the DTMA and of the login service, and nothing else", async () => {
+      const address = await machine.address();
+      await machine.mustSh(
+        `systemd-run -q --unit listener /opt/dtma/current/bin/node -e 'require("net").createServer().listen(8080)'`,
+      );
+      await machine.mustSh("until ss -Htln | grep -q :8080; do sleep 0.1; done");
+      expect(await canConnect(address, 2222)).toBe(true);
+      expect(await canConnect(address, 30_000)).toBe(true);
+      expect(await canConnect(address, 8080)).toBe(false);
+    });
+
+    it("changes nothing when it runs again, and the service goes on", async () => {
+      const before = await machine.mustSh("systemctl show -p MainPID dtma; cat /etc/dtma.conf");
+      const again = await machine.sh("/opt/dtma/current/install.sh");
+      expect(again.code).toBe(0);
+      expect(again.output).toContain("From outside these ports are closed now: 8080");
+      expect(await machine.mustSh("systemctl show -p MainPID dtma; cat /etc/dtma.conf")).toBe(before);
+    });
+
+    it("leaves the firewall alone when asked to, and remembers that", async () => {
+      await machine.mustSh("/opt/dtma/current/install.sh --no-firewall && /opt/dtma/current/install.sh");
+      expect(await canConnect(await machine.address(), 8080)).toBe(true);
+      expect(await machine.mustSh("nft list tables")).not.toContain("table inet dtma");
+      await machine.mustSh("/opt/dtma/current/install.sh --firewall");
+      expect(await canConnect(await machine.address(), 8080)).toBe(false);
+      await machine.mustSh("systemctl stop listener");
+    });
+
+    it("moves to another port", async () => {
+      await machine.mustSh("/opt/dtma/current/install.sh --port 31000 --allow-host toolbox.example.org");
+      const address = await machine.address();
+      expect(await health(address, 31_000, "toolbox.example.org")).toBe("OK");
+      expect(await canConnect(address, 30_000)).toBe(false);
+      await machine.mustSh("/opt/dtma/current/install.sh --port 30000");
+    });
+
+    it("comes back with the machine, and so does the firewall", async () => {
+      const pin = fingerprintsOf(await served(await machine.address()));
+      await machine.restart();
+      await machine.mustSh("until dtma health; do sleep 0.5; done");
+      expect(fingerprintsOf(await served(await machine.address()))).toEqual(pin);
+      expect(await machine.mustSh("nft list set inet dtma open_ports")).toContain("22, 2222, 30000");
+    });
+
+    it("goes without a trace, once that is confirmed", async () => {
+      const refused = await machine.sh("/opt/dtma/current/install.sh --uninstall");
+      expect(refused).toEqual({ code: 1, output: expect.stringContaining("Add --yes") });
+      expect(await health(await machine.address())).toBe("OK");
+      await machine.mustSh("/opt/dtma/current/install.sh --uninstall --yes");
+      await expectNoTrace();
+    });
+  });
+
+  describe("with cloud-init", () => {
+    it("accepts the template, which then does the same", async () => {
+      const values: Record<string, string> = {
+        "@RELEASE_URL@": `${origin}/release.tar.gz`,
+        "@RELEASE_SHA256@": release.sha256,
+        "@ENROLMENT@": enrolment,
+      };
+      const filled = (await readFile(template, "utf8")).replace(/@[A-Z0-9_]+@/g, (name) => values[name] ?? name);
+      expect(filled.replaceAll(/^#.*$/gm, "")).not.toContain("@");
+      const file = join(folder, "toolbox.yaml");
+      await writeFile(file, filled);
+      await machine.copyIn(file, "/root/toolbox.yaml");
+      await machine.mustSh("apt-get install -y -qq --no-install-recommends cloud-init");
+      expect(await machine.mustSh("cloud-init schema --config-file /root/toolbox.yaml 2>&1")).toContain("Valid");
+      const run =
+        "import yaml, subprocess\nfor c in yaml.safe_load(open('/root/toolbox.yaml'))['runcmd']: subprocess.check_call(c)";
+      const output = await machine.mustSh(`python3 -c "${run}" 2>&1`);
+      expect(output).toContain("The DTMA 0.1.0 runs.");
+      expect(await health(await machine.address())).toBe("OK");
+      await machine.mustSh("/opt/dtma/current/install.sh --uninstall --yes");
+    });
+  });
+
+  describe("that had the agent from before", () => {
+    const token = "an-old-token-that-was-kept-in-clear";
+    const oldUnit =
+      "[Service]\nEnvironmentFile=/etc/dtma.conf\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n";
+
+    async function call(method: string, path: string, body?: unknown): Promise<{ status: number; body: unknown }> {
+      const response = await fetch(`https://${await machine.address()}:30000${path}`, {
+        method,
+        headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        dispatcher: new Agent({ connect: { rejectUnauthorized: false } }),
+      });
+      return { status: response.status, body: await response.json() };
+    }
+    const version = async () => dtmaInfo.parse((await call("GET", "/v1/info")).body).version;
+    const releases = async () => (await machine.mustSh("ls -A /opt/dtma/releases")).trim().split("\n");
+
+    /** A copy of the unpacked release that calls itself otherwise, with `change` done to it. */
+    async function makeVariant(name: string, change = "true"): Promise<void> {
+      await machine.mustSh(`cd /root && cp -R dtma-0.1.0-linux-* ${name} && cd ${name} && ${change}
+        echo ${name} > VERSION && sed -i 's/"version": "[^"]*"/"version": "${name}"/' package.json
+        grep -Ev '  (VERSION|package.json|dist/dtma.mjs)$' SHA256SUMS > sums
+        sha256sum VERSION package.json dist/dtma.mjs >> sums && mv sums SHA256SUMS`);
+    }
+
+    beforeAll(async () => {
+      await machine.sh("cat > /etc/systemd/system/dtma.service", oldUnit);
+      await machine.sh("cat > /etc/dtma.conf", `DTMA_AUTH_TOKEN=${token}\nOFFLINE_MODE=true\nDTMA_NODE_IMAGE=none\n`);
+      await machine.mustSh("systemctl daemon-reload && systemctl enable -q --now dtma");
+      if (process.env.NODE_EXTRA_CA_CERTS !== undefined) {
+        await machine.mustSh(`mkdir -p /etc/systemd/system/dtma.service.d
+          printf '[Service]\\nEnvironment=NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt\\n' > /etc/systemd/system/dtma.service.d/test.conf`);
+      }
+      await machine.copyIn(release.archive, "/root/");
+      await machine.mustSh(`cd /root && tar -xzf ${basename(release.archive)}`);
+    });
+
+    it("replaces that agent, and its callers keep their token", async () => {
+      const { code, output } = await machine.sh("/root/dtma-0.1.0-linux-*/install.sh");
+      expect(output).toContain("Replacing the agent of dtma.service");
+      expect(code).toBe(0);
+      expect(output).not.toContain(token);
+      expect(await version()).toBe("0.1.0");
+      expect(await machine.mustSh("systemctl show -p FragmentPath,ExecStart dtma")).toContain("/opt/dtma/current/");
+      expect(await machine.mustSh("stat -c %a /etc/dtma.conf")).toBe("600\n");
+    });
+
+    it("deploys a server from npm inside the limits of the service, and its containers do not reach the metadata address", async () => {
+      const accepted = await call("PUT", "/v1/servers/everything", everythingRequest("everything"));
+      const { operationId } = operationAccepted.parse(accepted.body);
+      for (;;) {
+        const found = operation.parse((await call("GET", `/v1/operations/${operationId}`)).body);
+        if (found.state !== "running") {
+          expect(found).toMatchObject({ state: "succeeded" });
+          break;
+        }
+        await delay(200);
+      }
+      expect(dtmaInfo.parse((await call("GET", "/v1/info")).body).hardeningGaps).toEqual([]);
+      expect(await machine.mustSh("iptables -t raw -S")).toContain("-d 169.254.0.0/16 -i br-dtma -j DROP");
+    });
+
+    it("upgrades in place, and keeps the release before for going back", async () => {
+      await makeVariant("0.1.1");
+      await machine.mustSh("/root/0.1.1/install.sh");
+      expect(await version()).toBe("0.1.1");
+      expect(await releases()).toEqual(["0.1.0", "0.1.1"]);
+      await makeVariant("0.1.2");
+      await machine.mustSh("/root/0.1.2/install.sh");
+      expect(await version()).toBe("0.1.2");
+      expect(await releases()).toEqual(["0.1.1", "0.1.2"]);
+      const servers = serverObservation.array().parse((await call("GET", "/v1/servers")).body);
+      expect(servers.map(({ spec, container }) => [spec.name, container.state])).toEqual([["everything", "running"]]);
+    });
+
+    it("goes back to the release before when the new one does not get ready, and says why", async () => {
+      await makeVariant("0.2.0", "echo 'throw new Error(\"the moon is full\")' > dist/dtma.mjs");
+      const { code, output } = await machine.sh("/root/0.2.0/install.sh");
+      expect(code).toBe(1);
+      expect(output).toContain("The DTMA 0.2.0 did not get ready");
+      expect(output).toContain("the moon is full");
+      expect(output).toContain("The release before, 0.1.2, runs again.");
+      expect(await version()).toBe("0.1.2");
+      expect(await releases()).toEqual(["0.1.1", "0.1.2"]);
+    });
+
+    it("goes back as well when the new one starts but does not answer in time", async () => {
+      await makeVariant("0.2.1", "echo 'setInterval(() => {}, 1000)' > dist/dtma.mjs");
+      const { code, output } = await machine.sh("/root/0.2.1/install.sh --wait 3");
+      expect(code).toBe(1);
+      expect(output).toContain("The release before, 0.1.2, runs again.");
+      expect(await version()).toBe("0.1.2");
+    });
+
+    it("refuses a release with a file that was changed", async () => {
+      await machine.mustSh("cp -R /root/0.1.1 /root/changed && echo '// more' >> /root/changed/dist/dtma.mjs");
+      const { code, output } = await machine.sh("/root/changed/install.sh");
+      expect(code).toBe(1);
+      expect(output).toContain("A file of the release is not as it was made.");
+      expect(await version()).toBe("0.1.2");
+    });
+
+    it("goes without a trace, with servers, images and firewall rules", async () => {
+      expect(await machine.mustSh("docker ps -q")).not.toBe("");
+      await machine.mustSh("/opt/dtma/current/install.sh --uninstall --yes");
+      await expectNoTrace();
+    });
+
+    it("gets its agent back when a first release does not get ready", async () => {
+      await machine.sh("cat > /etc/systemd/system/dtma.service", oldUnit);
+      await machine.sh("cat > /etc/dtma.conf", `DTMA_AUTH_TOKEN=${token}\n`);
+      await machine.mustSh("systemctl daemon-reload && systemctl enable -q --now dtma");
+      const { code, output } = await machine.sh("/root/0.2.0/install.sh");
+      expect(code).toBe(1);
+      expect(output).toContain("The agent that was here before runs again.");
+      expect(await machine.mustSh("systemctl is-active dtma && cat /etc/systemd/system/dtma.service")).toBe(
+        `active\n${oldUnit}`,
+      );
+    });
+  });
+
+  async function expectNoTrace(): Promise<void> {
+    expect(await machine.mustSh(`ls -d ${places.join(" ")} 2>/dev/null || true`)).toBe("");
+    expect(await machine.mustSh("docker ps -aq; docker volume ls -q; docker images -q")).toBe("");
+    expect(await machine.mustSh("docker network ls --format '{{.Name}}' | sort | paste -sd ' '")).toBe("bridge host none\n");
+    expect(await machine.mustSh("iptables -t raw -S; ip6tables -t raw -S; iptables -S")).not.toContain("dtma");
+    expect(await machine.mustSh("nft list tables")).not.toContain("table inet dtma");
+    expect(await machine.mustSh("systemctl list-units --all --plain --no-legend 'dtma*'")).toBe("");
+    expect(await machine.mustSh("systemctl is-active docker")).toBe("active\n");
+  }
+});
+
+async function health(address: string, port = 30_000, host?: string): Promise<string> {
+  const response = await fetch(`https://${address}:${port}/health`, {
+    ...(host === undefined ? {} : { headers: { host } }),
+    dispatcher: new Agent({ connect: { rejectUnauthorized: false } }),
+  });
+  return await response.text();
+}
+
+function served(host: string): Promise<X509Certificate> {
+  return new Promise((resolve, reject) => {
+    const socket = connectTls({ host, port: 30_000, rejectUnauthorized: false }, () => {
+      const certificate = socket.getPeerX509Certificate();
+      socket.destroy();
+      if (certificate === undefined) reject(new Error("no certificate was served"));
+      else resolve(certificate);
+    });
+    socket.on("error", reject);
+  });
+}
+
+/** Of the certificate and of its key. */
+function fingerprintsOf(certificate: X509Certificate): string[] {
+  const hash = createHash("sha256").update(certificate.publicKey.export({ type: "spki", format: "der" }));
+  return [
+    certificate.fingerprint256,
+    hash
+      .digest("hex")
+      .toUpperCase()
+      .replace(/..(?=.)/g, "$&:"),
+  ];
+}
+
+/** A packet that a firewall drops is answered by nobody: two seconds of silence count as closed. */
+function canConnect(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: 2_000 });
+    const done = (isOpen: boolean) => () => {
+      socket.destroy();
+      resolve(isOpen);
+    };
+    socket.on("connect", done(true)).on("timeout", done(false)).on("error", done(false));
+  });
+}
