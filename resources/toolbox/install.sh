@@ -483,13 +483,13 @@ remove_from_docker() {
   fi
 }
 
-# Rules that name the bridge of our containers; Docker's own went with the network.
+# Rules that name a bridge of our containers; Docker's own went with the networks.
 remove_rules() {
   has "$1" || return 0
-  bridge=br-dtma
-  [ "$scope" = default ] || bridge=dtma-$(printf '%s' "$scope" | sha256sum | cut -c1-10)
+  bridges='br-dtma|br-dtma-gate'
+  [ "$scope" = default ] || bridges="dtm[ag]-$(printf '%s' "$scope" | sha256sum | cut -c1-10)"
   for table in raw mangle nat filter; do
-    { "$1" -w 5 -t "$table" -S 2>/dev/null || true; } | sed -n 's/^-A //p' | { grep -E -- "-[io] $bridge " || true; } |
+    { "$1" -w 5 -t "$table" -S 2>/dev/null || true; } | sed -n 's/^-A //p' | { grep -E -- "-[io] ($bridges) " || true; } |
       while read -r rule; do printf '%s\n' "$rule" | xargs "$1" -w 5 -t "$table" -D; done
   done
 }

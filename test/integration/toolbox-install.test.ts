@@ -222,7 +222,7 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
 
     /** A copy of the unpacked release that calls itself otherwise, with `change` done to it. */
     async function makeVariant(name: string, change = "true"): Promise<void> {
-      await machine.mustSh(`cd /root && cp -R dtma-0.1.0-linux-* ${name} && cd ${name} && ${change}
+      await machine.mustSh(`cd /root && cp -R release ${name} && cd ${name} && ${change}
         echo ${name} > VERSION && sed -i 's/"version": "[^"]*"/"version": "${name}"/' package.json
         grep -Ev '  (VERSION|package.json|dist/dtma.mjs)$' SHA256SUMS > sums
         sha256sum VERSION package.json dist/dtma.mjs >> sums && mv sums SHA256SUMS`);
@@ -237,11 +237,11 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
           printf '[Service]\\nEnvironment=NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt\\n' > /etc/systemd/system/dtma.service.d/test.conf`);
       }
       await machine.copyIn(release.archive, "/root/");
-      await machine.mustSh(`cd /root && tar -xzf ${basename(release.archive)}`);
+      await machine.mustSh(`mkdir /root/release && tar -xzf /root/${basename(release.archive)} -C /root/release --strip-components=1`);
     });
 
     it("replaces that agent, and its callers keep their token", async () => {
-      const { code, output } = await machine.sh("/root/dtma-0.1.0-linux-*/install.sh");
+      const { code, output } = await machine.sh("/root/release/install.sh");
       expect(output).toContain("Replacing the agent of dtma.service");
       expect(code).toBe(0);
       expect(output).not.toContain(token);
