@@ -1,4 +1,6 @@
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { createReadStream, createWriteStream, existsSync, readFileSync, realpathSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,7 +9,6 @@ import { pipeline } from "node:stream/promises";
 import { pathToFileURL } from "node:url";
 import { createGzip } from "node:zlib";
 import { pack } from "tar-stream";
-import { build } from "vite";
 
 /*
 Makes dist/dtma-VERSION-linux-ARCH.tar.gz and its .sha256: all a machine with Docker needs to become a toolbox.
@@ -48,11 +49,7 @@ export async function makeRelease(options: { folder: string; version?: string; l
   const name = `dtma-${version}-linux-${process.arch}`;
   const work = await mkdtemp(join(tmpdir(), "dtma-release-"));
   try {
-    await build({
-      configFile: join(root, "dtma", "vite.config.ts"),
-      logLevel: "warn",
-      build: { outDir: work, emptyOutDir: true, sourcemap: false },
-    });
+    await buildBundle(work);
     const entries = new Map<string, Entry>();
     const text = (path: string, content: string, mode = 0o644) => entries.set(path, { mode, content });
     await addFolder(entries, work, "dist");
@@ -85,6 +82,15 @@ const command = `#!/bin/sh
 here=$(dirname "$(dirname "$(readlink -f "$0")")")
 exec "$here/bin/node" --disable-warning=ExperimentalWarning "$here/dist/dtma.mjs" "$@"
 `;
+
+/** As the control centre's build does it, but into a folder of its own and without source maps. */
+async function buildBundle(folder: string): Promise<void> {
+  const vite = join(modules, "vite", "bin", "vite.js");
+  const args = ["build", "--logLevel", "warn", "--outDir", folder, "--emptyOutDir", "--sourcemap", "false"];
+  const child = spawn(process.execPath, [vite, ...args], { cwd: join(root, "dtma"), stdio: ["ignore", 2, 2] });
+  const [code] = (await once(child, "exit")) as [number | null];
+  if (code !== 0) throw new Error(`The bundle could not be built (exit code ${code}).`);
+}
 
 async function readBundle(folder: string): Promise<string> {
   const files = (await readdir(folder, { recursive: true })).filter((file) => /\.[cm]?js$/.test(file));

@@ -237,7 +237,9 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
           printf '[Service]\\nEnvironment=NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt\\n' > /etc/systemd/system/dtma.service.d/test.conf`);
       }
       await machine.copyIn(release.archive, "/root/");
-      await machine.mustSh(`mkdir /root/release && tar -xzf /root/${basename(release.archive)} -C /root/release --strip-components=1`);
+      await machine.mustSh(
+        `mkdir /root/release && tar -xzf /root/${basename(release.archive)} -C /root/release --strip-components=1`,
+      );
     });
 
     it("replaces that agent, and its callers keep their token", async () => {

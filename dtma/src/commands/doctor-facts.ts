@@ -1,5 +1,4 @@
 import { execFile } from "node:child_process";
-import { X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readFile, stat, statfs } from "node:fs/promises";
 import { promisify } from "node:util";
@@ -54,7 +53,8 @@ async function find<T>(look: () => Promise<T>): Promise<Found<T>> {
   try {
     return { value: await look() };
   } catch (error) {
-    return { unknown: (error as Error).message.trim().split("\n").at(-1) ?? "it could not be read" };
+    const lastLine = (error as Error).message.trim().split("\n").at(-1) ?? "";
+    return { unknown: lastLine.replace(/\.$/, "") };
   }
 }
 
@@ -129,18 +129,17 @@ async function readDataFolder(path: string) {
 async function findListener(settings: Settings): Promise<HostFacts["listener"]> {
   const probe = await probeHealth(settings);
   if (probe.state === "nobody") return "free";
-  if (probe.state === "strange") return { other: `${probe.reason}.` };
-  if (probe.status !== 200) return { other: `status ${probe.status}.` };
-  if (settings.http) return probe.text === "OK" ? "ours" : { other: "not what a DTMA says." };
+  if (probe.state === "strange") return { other: probe.reason };
+  if (probe.status !== 200) return { other: `status ${probe.status}` };
+  if (settings.http) return probe.text === "OK" ? "ours" : { other: "not what a DTMA says" };
   const isOurs = await isOurKey(settings.dataFolder, probe.publicKey).catch(() => false);
-  return isOurs ? "ours" : { other: `it has not the key of ${settings.dataFolder}.` };
+  return isOurs ? "ours" : { other: `it has not the key of ${settings.dataFolder}` };
 }
 
 async function readCertificate({ dataFolder, http }: Settings) {
   const kept = http ? undefined : await readKeptCertificate(dataFolder);
   if (kept === undefined) return null;
-  const { validFromDate, validToDate } = new X509Certificate(kept.cert);
-  return { notBeforeMs: validFromDate.getTime(), notAfterMs: validToDate.getTime() };
+  return { notBeforeMs: kept.validFromDate.getTime(), notAfterMs: kept.validToDate.getTime() };
 }
 
 /** As sd_booted(3). */

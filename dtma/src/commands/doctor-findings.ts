@@ -15,7 +15,7 @@ export type Finding = {
   advice?: string;
 };
 
-/** A fact, or why it could not be found out. */
+/** A fact, or why it could not be found out, as the end of a sentence. */
 export type Found<T> = { value: T } | { unknown: string };
 
 export type HostFacts = {
@@ -85,7 +85,7 @@ function problem(subject: string, says: string, advice: string): Finding {
   return { subject, level: "problem", says, advice };
 }
 function unknown(subject: string, reason: string): Finding {
-  return warning(subject, `This could not be found out: ${reason}`, "Run dtma doctor as root.");
+  return warning(subject, `This could not be found out: ${reason}.`, "Run dtma doctor as root.");
 }
 
 function noLinux({ platform }: HostFacts): Finding {
@@ -128,7 +128,7 @@ function configuration({ configuration: found, nowMs }: HostFacts): Finding {
 function docker({ docker: found }: HostFacts): Finding[] {
   const subject = "docker";
   if ("unknown" in found) {
-    return [problem(subject, `Docker does not answer: ${found.unknown}`, "Start it: systemctl start docker.")];
+    return [problem(subject, `Docker does not answer: ${found.unknown}.`, "Start it: systemctl start docker.")];
   }
   const { version, hasSeccomp, cgroupVersion, storageDriver, missingLimits, freeBytes, published } = found.value;
   const findings = [ok(subject, `Engine ${version} answers (cgroup ${cgroupVersion}, ${storageDriver}).`)];
@@ -151,7 +151,7 @@ function docker({ docker: found }: HostFacts): Finding[] {
 }
 
 function disk(subject: string, freeBytes: number | undefined): Finding {
-  if (freeBytes === undefined) return unknown(subject, "the free space cannot be read.");
+  if (freeBytes === undefined) return unknown(subject, "the free space cannot be read");
   const free = `${(freeBytes / gibibyte).toFixed(1)} GiB are free.`;
   if (freeBytes < gibibyte) return problem(subject, free, "Make room: images and packages need some.");
   return freeBytes < 4 * gibibyte ? warning(subject, free, "Make room before the next deploys.") : ok(subject, free);
@@ -160,7 +160,7 @@ function disk(subject: string, freeBytes: number | undefined): Finding {
 function rawTable({ rawTable: found }: HostFacts): Finding {
   const subject = "metadata";
   if (!("unknown" in found)) return ok(subject, "The rule that blocks the metadata address can be set.");
-  const says = `The metadata address cannot be blocked: ${found.unknown}`;
+  const says = `The metadata address cannot be blocked: ${found.unknown}.`;
   return warning(subject, says, "Install iptables, and use a kernel with its raw table.");
 }
 
@@ -187,7 +187,7 @@ function listener({ listener: found, port, host }: HostFacts): Finding[] {
   if (found === "free") {
     return [problem(subject, `Nothing listens on port ${port}.`, "Start the DTMA: systemctl start dtma.")];
   }
-  const says = `Something else answers on port ${port}: ${found.other}`;
+  const says = `Something else answers on port ${port}: ${found.other}.`;
   return [problem(subject, says, "End it, or set another PORT in /etc/dtma.conf.")];
 }
 

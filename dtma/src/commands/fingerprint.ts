@@ -12,6 +12,6 @@ export const fingerprint: Command = async ({ settings, write }) => {
   if (certificate === undefined) {
     throw new SettingsError(`There is no certificate in ${dataFolder} yet: the DTMA makes it when it first starts.`);
   }
-  write(`${certificate.fingerprint}\n`);
+  write(`${certificate.fingerprint256}\n`);
   return 0;
 };

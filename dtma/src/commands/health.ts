@@ -1,4 +1,3 @@
-import { createPublicKey } from "node:crypto";
 import type { Command } from "./index.ts";
 import { readKeptCertificate } from "./kept-certificate.ts";
 import { probeHealth } from "./probe.ts";
@@ -25,5 +24,5 @@ export const health: Command = async ({ settings, write }) => {
 export async function isOurKey(dataFolder: string, served: Buffer | undefined): Promise<boolean> {
   const kept = await readKeptCertificate(dataFolder);
   if (kept === undefined || served === undefined) return false;
-  return createPublicKey(kept.cert).export({ type: "spki", format: "der" }).equals(served);
+  return kept.publicKey.export({ type: "spki", format: "der" }).equals(served);
 }

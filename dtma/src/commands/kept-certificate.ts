@@ -1,27 +1,17 @@
-import { existsSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Certificate, openCertificate } from "../certificate.ts";
 
 /**
  * The certificate of the data folder of a DTMA that may run: nothing is locked, made or written. undefined when none was
  * made yet. Rejects with the system's error when it may not be read.
  */
-export async function readKeptCertificate(dataFolder: string): Promise<Certificate | undefined> {
-  let isMissing = false;
+export async function readKeptCertificate(dataFolder: string): Promise<X509Certificate | undefined> {
   try {
-    return await openCertificate({
-      path: dataFolder,
-      async read(name) {
-        const file = join(dataFolder, name);
-        isMissing = !existsSync(file);
-        return isMissing ? undefined : await readFile(file, "utf8");
-      },
-      write: () => Promise.reject(new Error("Nothing is written here.")),
-      close: () => undefined,
-    });
+    const pem = await readFile(join(dataFolder, "certificate.pem"), "utf8");
+    return new X509Certificate(pem.slice(pem.indexOf("-----BEGIN CERTIFICATE-----")));
   } catch (error) {
-    if (isMissing) return undefined;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
 }
