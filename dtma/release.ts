@@ -130,7 +130,7 @@ function readManifest(folder: string): Manifest {
 function isNeeded(path: string): boolean {
   if (/^(?:docs?|man|tests?|__tests__|examples?|bench(?:mark)?s?|\.github)\//i.test(path)) return false;
   if (/(?:^|\/)(?:licen[cs]e|notice|copying)[^/]*$/i.test(path)) return true;
-  return !/\.(?:map|md|markdown|[cm]?ts|tsbuildinfo|flow)$/i.test(path);
+  return !/\.(?:map|test\.[cm]?js|md|markdown|[cm]?ts|tsbuildinfo|flow)$/i.test(path);
 }
 
 /** Files below `folder` without the node_modules in it, whose packages are found on their own. */

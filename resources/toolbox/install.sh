@@ -478,7 +478,7 @@ remove_labelled() { # pattern, kinds
 # What carries this DTMA's scope, and what all of them share once no other is left on this engine.
 remove_from_docker() {
   remove_labelled "\"dev\.dtma\.scope\":\"$scope\"" container volume network image
-  if [ -z "$(for kind in container volume network; do labelled $kind '"dev\.dtma\.'; done)" ]; then
+  if [ -z "$(for kind in container volume network; do labelled "$kind" '"dev\.dtma\.'; done)" ]; then
     remove_labelled '"dev\.dtma\.' image
   fi
 }
