@@ -191,11 +191,11 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
       expect(filled.replaceAll(/^#.*$/gm, "")).not.toContain("@");
       const file = join(folder, "toolbox.yaml");
       await writeFile(file, filled);
-      await machine.copyIn(file, "/root/toolbox.yaml");
+      await machine.copyIn(file, "/srv/toolbox.yaml");
       await machine.mustSh("apt-get install -y -qq --no-install-recommends cloud-init");
-      expect(await machine.mustSh("cloud-init schema --config-file /root/toolbox.yaml 2>&1")).toContain("Valid");
+      expect(await machine.mustSh("cloud-init schema --config-file /srv/toolbox.yaml 2>&1")).toContain("Valid");
       const run =
-        "import yaml, subprocess\nfor c in yaml.safe_load(open('/root/toolbox.yaml'))['runcmd']: subprocess.check_call(c)";
+        "import yaml, subprocess\nfor c in yaml.safe_load(open('/srv/toolbox.yaml'))['runcmd']: subprocess.check_call(c)";
       const output = await machine.mustSh(`python3 -c "${run}" 2>&1`);
       expect(output).toContain("The DTMA 0.1.0 runs.");
       expect(await health(await machine.address())).toBe("OK");
@@ -222,8 +222,10 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
 
     /** A copy of the unpacked release that calls itself otherwise, with `change` done to it. */
     async function makeVariant(name: string, change = "true"): Promise<void> {
-      await machine.mustSh(`cd /root && cp -R release ${name} && cd ${name} && ${change}
-        echo ${name} > VERSION && sed -i 's/"version": "[^"]*"/"version": "${name}"/' package.json
+      // Hard links: what is changed is removed first.
+      await machine.mustSh(`cd /srv && cp -Rl release ${name} && cd ${name} && cp dist/dtma.mjs own && rm VERSION dist/dtma.mjs
+        mv own dist/dtma.mjs && ${change} && echo ${name} > VERSION
+        sed -i 's/"version": "[^"]*"/"version": "${name}"/' package.json
         grep -Ev '  (VERSION|package.json|dist/dtma.mjs)$' SHA256SUMS > sums
         sha256sum VERSION package.json dist/dtma.mjs >> sums && mv sums SHA256SUMS`);
     }
@@ -236,14 +238,14 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
         await machine.mustSh(`mkdir -p /etc/systemd/system/dtma.service.d
           printf '[Service]\\nEnvironment=NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt\\n' > /etc/systemd/system/dtma.service.d/test.conf`);
       }
-      await machine.copyIn(release.archive, "/root/");
+      await machine.copyIn(release.archive, "/srv/");
       await machine.mustSh(
-        `mkdir /root/release && tar -xzf /root/${basename(release.archive)} -C /root/release --strip-components=1`,
+        `mkdir /srv/release && tar -xzf /srv/${basename(release.archive)} -C /srv/release --strip-components=1`,
       );
     });
 
     it("replaces that agent, and its callers keep their token", async () => {
-      const { code, output } = await machine.sh("/root/release/install.sh");
+      const { code, output } = await machine.sh("/srv/release/install.sh");
       expect(output).toContain("Replacing the agent of dtma.service");
       expect(code).toBe(0);
       expect(output).not.toContain(token);
@@ -269,11 +271,11 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
 
     it("upgrades in place, and keeps the release before for going back", async () => {
       await makeVariant("0.1.1");
-      await machine.mustSh("/root/0.1.1/install.sh");
+      await machine.mustSh("/srv/0.1.1/install.sh");
       expect(await version()).toBe("0.1.1");
       expect(await releases()).toEqual(["0.1.0", "0.1.1"]);
       await makeVariant("0.1.2");
-      await machine.mustSh("/root/0.1.2/install.sh");
+      await machine.mustSh("/srv/0.1.2/install.sh");
       expect(await version()).toBe("0.1.2");
       expect(await releases()).toEqual(["0.1.1", "0.1.2"]);
       const servers = serverObservation.array().parse((await call("GET", "/v1/servers")).body);
@@ -282,7 +284,7 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
 
     it("goes back to the release before when the new one does not get ready, and says why", async () => {
       await makeVariant("0.2.0", "echo 'throw new Error(\"the moon is full\")' > dist/dtma.mjs");
-      const { code, output } = await machine.sh("/root/0.2.0/install.sh");
+      const { code, output } = await machine.sh("/srv/0.2.0/install.sh");
       expect(code).toBe(1);
       expect(output).toContain("The DTMA 0.2.0 did not get ready");
       expect(output).toContain("the moon is full");
@@ -293,15 +295,17 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
 
     it("goes back as well when the new one starts but does not answer in time", async () => {
       await makeVariant("0.2.1", "echo 'setInterval(() => {}, 1000)' > dist/dtma.mjs");
-      const { code, output } = await machine.sh("/root/0.2.1/install.sh --wait 3");
+      const { code, output } = await machine.sh("/srv/0.2.1/install.sh --wait 3");
       expect(code).toBe(1);
       expect(output).toContain("The release before, 0.1.2, runs again.");
       expect(await version()).toBe("0.1.2");
     });
 
     it("refuses a release with a file that was changed", async () => {
-      await machine.mustSh("cp -R /root/0.1.1 /root/changed && echo '// more' >> /root/changed/dist/dtma.mjs");
-      const { code, output } = await machine.sh("/root/changed/install.sh");
+      await machine.mustSh(
+        "cp -Rl /srv/0.1.1 /srv/changed && echo 9 > /srv/changed/more && mv /srv/changed/more /srv/changed/package.json",
+      );
+      const { code, output } = await machine.sh("/srv/changed/install.sh");
       expect(code).toBe(1);
       expect(output).toContain("A file of the release is not as it was made.");
       expect(await version()).toBe("0.1.2");
@@ -317,7 +321,7 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
       await machine.sh("cat > /etc/systemd/system/dtma.service", oldUnit);
       await machine.sh("cat > /etc/dtma.conf", `DTMA_AUTH_TOKEN=${token}\n`);
       await machine.mustSh("systemctl daemon-reload && systemctl enable -q --now dtma");
-      const { code, output } = await machine.sh("/root/0.2.0/install.sh");
+      const { code, output } = await machine.sh("/srv/0.2.0/install.sh");
       expect(code).toBe(1);
       expect(output).toContain("The agent that was here before runs again.");
       expect(await machine.mustSh("systemctl is-active dtma && cat /etc/systemd/system/dtma.service")).toBe(
