@@ -43,6 +43,13 @@ describe("readSettings", () => {
     expect(settings.token).toEqual(known(token));
   });
 
+  it("takes the names it may be addressed by from flags, or from one variable", () => {
+    const files = { "/etc/dtma.conf": "DTMA_ALLOWED_HOSTS=One.example, two.example\n" };
+    expect(read([], {}, files).allowedHosts).toEqual(["one.example", "two.example"]);
+    expect(read(["--allow-host=Three.example"], {}, files).allowedHosts).toEqual(["three.example"]);
+    expect(read().allowedHosts).toEqual([]);
+  });
+
   it("reads the text of the reporting file", () => {
     expect(read([], { DTMA_REPORTING_FILE: "/r" }, { "/r": "{}" }).reporting).toBe("{}");
     expect(read().reporting).toBeUndefined();

@@ -42,7 +42,8 @@ fail() {
   exit 1
 }
 has() { command -v "$1" >/dev/null 2>&1; }
-matches() { printf '%s' "$1" | grep -Eqx -- "$2"; }
+# Whether a text is one line of this form.
+matches() { [ "$(printf '%s' "$1" | wc -l)" -eq 0 ] && printf '%s\n' "$1" | grep -Eqx -- "$2"; }
 
 read_options() {
   from='' sha256='' enrolment='' port='' hosts='' firewall='' wait_seconds=90 action=install confirmed=no
