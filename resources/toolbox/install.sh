@@ -339,6 +339,14 @@ point_to() {
   systemctl daemon-reload
 }
 
+# Also one that is just about to be restarted after a failure starts to be counted anew.
+restart() {
+  systemctl restart dtma.service || true
+  restarts_before=$(count_restarts)
+}
+
+count_restarts() { systemctl show -p NRestarts --value dtma.service; }
+
 is_ready() { "$home/current/bin/dtma" health >"$work/health" 2>&1; }
 
 # A service that has ended three times will not get ready.
@@ -346,7 +354,7 @@ wait_until_ready() {
   deadline=$(($(date +%s) + wait_seconds))
   while [ "$(date +%s)" -lt "$deadline" ]; do
     if [ -s /run/dtma/ready ] && is_ready; then return 0; fi
-    if [ "$(systemctl show -p NRestarts --value dtma.service)" -ge 3 ]; then break; fi
+    if [ $(($(count_restarts) - restarts_before)) -ge 3 ]; then break; fi
     sleep 1
   done
   return 1
@@ -361,7 +369,7 @@ start() {
   systemctl enable -q dtma.service
   if [ "$changed" = no ] && systemctl is-active -q dtma.service && is_ready; then return; fi
   since=$(date +%s)
-  systemctl restart dtma.service || true
+  restart
   if wait_until_ready; then
     prune_releases
     return
@@ -381,7 +389,7 @@ explain() {
 go_back() {
   if [ -n "$previous" ] && [ "$previous" != "$release" ] && [ -d "$previous" ]; then
     point_to "$previous"
-    systemctl restart dtma.service || true
+    restart
     rm -rf "$release"
     if wait_until_ready; then fail "The release before, $(cat "$previous/VERSION"), runs again."; fi
     fail "The release before, $(cat "$previous/VERSION"), was started again but does not answer either."
