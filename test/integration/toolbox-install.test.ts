@@ -251,19 +251,33 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
       expect(await machine.mustSh("stat -c %a /etc/dtma.conf")).toBe("600\n");
     });
 
-    it("deploys a server from npm inside the limits of the service, and its containers do not reach the metadata address", async () => {
-      const accepted = await call("PUT", "/v1/servers/everything", everythingRequest("everything"));
+    async function deploy(name: string, spec: Parameters<typeof everythingRequest>[1] = {}): Promise<void> {
+      const accepted = await call("PUT", `/v1/servers/${name}`, everythingRequest(name, spec));
       const { operationId } = operationAccepted.parse(accepted.body);
       for (;;) {
         const found = operation.parse((await call("GET", `/v1/operations/${operationId}`)).body);
-        if (found.state !== "running") {
-          expect(found).toMatchObject({ state: "succeeded" });
-          break;
-        }
+        if (found.state !== "running") return expect(found).toMatchObject({ state: "succeeded" });
         await delay(200);
       }
+    }
+
+    it("deploys a server from npm inside the limits of the service, and keeps it from the metadata address", async () => {
+      await deploy("everything");
       expect(dtmaInfo.parse((await call("GET", "/v1/info")).body).hardeningGaps).toEqual([]);
-      expect(await machine.mustSh("iptables -t raw -S")).toContain("-d 169.254.0.0/16 -i br-dtma -j DROP");
+      expect(await machine.mustSh("iptables -t raw -S")).toMatch(/^-A PREROUTING -d 169\.254\.0\.0\/16 -i br-dtma .*-j DROP$/m);
+    });
+
+    it("lets a server with a restricted network reach its gate through the firewall, and nothing else of the machine", async () => {
+      await deploy("kept", { permissions: { network: "restricted", allowedHosts: ["example.org"] } });
+      const [, gate] = /inet ([\d.]+)/.exec(await machine.mustSh("ip -4 -o address show br-dtma-gate")) ?? [];
+      const reach = async (port: number) => {
+        const program = `const s=require("net").connect(${port},"${gate}",()=>end("open"));
+          const end=(t)=>{console.log(t);process.exit()};s.on("error",()=>end("closed"));setTimeout(()=>end("closed"),2000)`;
+        return (await machine.mustSh(`docker exec kept node -e '${program}'`)).trim();
+      };
+      expect(await reach(30_001)).toBe("open");
+      expect(await reach(2222)).toBe("closed");
+      expect(await reach(30_000)).toBe("closed");
     });
 
     it("upgrades in place, and keeps the release before for going back", async () => {
@@ -276,7 +290,10 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
       expect(await version()).toBe("0.1.2");
       expect(await releases()).toEqual(["0.1.1", "0.1.2"]);
       const servers = serverObservation.array().parse((await call("GET", "/v1/servers")).body);
-      expect(servers.map(({ spec, container }) => [spec.name, container.state])).toEqual([["everything", "running"]]);
+      expect(servers.map(({ spec, container }) => `${spec.name} ${container.state}`).sort()).toEqual([
+        "everything running",
+        "kept running",
+      ]);
     });
 
     it("goes back to the release before when the new one does not get ready, and says why", async () => {
