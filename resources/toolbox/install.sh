@@ -279,7 +279,8 @@ install_firewall() {
 
 warn_of_closed_ports() {
   if has ss; then
-    open=$(echo "$ports" | paste -sd '|' -)
+    # 30001 is the gate of restricted networks, which is for containers only.
+    open=$(printf '%s\n' "$ports" 30001 | paste -sd '|' -)
     closed=$(ss -Htln | awk '$4 !~ /^(127\.|\[::1\])/ { sub(/.*:/, "", $4); print $4 }' | sort -nu | grep -Evx "$open" | paste -sd ' ' -)
     [ -z "$closed" ] || say "From outside these ports are closed now: $closed (--no-firewall opens them again)"
   fi
@@ -389,6 +390,7 @@ explain() {
 go_back() {
   if [ -n "$previous" ] && [ "$previous" != "$release" ] && [ -d "$previous" ]; then
     point_to "$previous"
+    [ "$wait_seconds" -ge 90 ] || wait_seconds=90
     restart
     rm -rf "$release"
     if wait_until_ready; then fail "The release before, $(cat "$previous/VERSION"), runs again."; fi
