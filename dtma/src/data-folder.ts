@@ -60,17 +60,6 @@ export function fromDisk(error: unknown): unknown {
   return new AppError("DISK_FULL", { message: "The disk with the DTMA's data folder is full.", cause: error });
 }
 
-function lockFolder(path: string): DatabaseSync {
-  try {
-    const lock = new DatabaseSync(join(path, "lock"));
-    lock.exec("BEGIN EXCLUSIVE");
-    return lock;
-  } catch (error) {
-    if (!(error as Error).message.includes("locked")) throw error;
-    throw new SettingsError(`Another DTMA is at work in the data folder ${path}. Stop it, or give this one another --data.`);
-  }
-}
-
 /** Whether a DTMA works in this folder now. Takes the lock for a moment when nobody has it. */
 export function isFolderInUse(path: string): boolean {
   if (!existsSync(join(path, "lock"))) return false;
@@ -80,5 +69,16 @@ export function isFolderInUse(path: string): boolean {
   } catch (error) {
     if (error instanceof SettingsError) return true;
     throw error;
+  }
+}
+
+function lockFolder(path: string): DatabaseSync {
+  try {
+    const lock = new DatabaseSync(join(path, "lock"));
+    lock.exec("BEGIN EXCLUSIVE");
+    return lock;
+  } catch (error) {
+    if (!(error as Error).message.includes("locked")) throw error;
+    throw new SettingsError(`Another DTMA is at work in the data folder ${path}. Stop it, or give this one another --data.`);
   }
 }
