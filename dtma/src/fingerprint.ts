@@ -12,11 +12,14 @@ export function fingerprintOf(certificate: X509Certificate): string {
   return (hex.match(/../g) ?? []).join(":");
 }
 
-/** The fingerprint of the key in a data folder, also while a DTMA works in it; undefined when there is none yet. */
-export async function readFingerprint(dataFolder: string): Promise<string | undefined> {
+/**
+ * The certificate in a data folder, also while a DTMA works in it; undefined when there is none yet. Rejects with the
+ * system's error when it may not be read.
+ */
+export async function readCertificate(dataFolder: string): Promise<X509Certificate | undefined> {
   try {
     const pem = await readFile(join(dataFolder, certificateFile), "utf8");
-    return fingerprintOf(new X509Certificate(pem.slice(pem.indexOf("-----BEGIN CERTIFICATE-----"))));
+    return new X509Certificate(pem.slice(pem.indexOf("-----BEGIN CERTIFICATE-----")));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;

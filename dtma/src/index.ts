@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
-import { findCommand } from "./commands/index.ts";
 import { keepSmall, startSmall } from "./memory.ts";
 import { asksForHelp, helpText, readSettings, type Settings, SettingsError } from "./settings.ts";
+
+startSmall();
 
 const argv = process.argv.slice(2);
 if (asksForHelp(argv)) {
@@ -19,7 +20,9 @@ const settingsOf = (flags: readonly string[]): Settings =>
   });
 
 try {
-  const command = findCommand(argv);
+  // What commands need stays out of the memory of a DTMA that serves.
+  const isCommand = argv[0] !== undefined && !argv[0].startsWith("-");
+  const command = isCommand ? (await import("./commands/index.ts")).findCommand(argv) : undefined;
   if (command === undefined) await serve();
   else {
     process.exitCode = await command.run({
@@ -36,7 +39,6 @@ try {
 }
 
 async function serve(): Promise<void> {
-  startSmall();
   // Only now: what the modules make when they are loaded would let the young generation grow.
   const { startDtma } = await import("./dtma.ts");
   await startDtma(settingsOf(argv));

@@ -99,8 +99,6 @@ export type Settings = Readonly<{
   hasApiBaseUrl: boolean;
   /** Text of the file that says where to report to, until a control centre says so. */
   reporting: string | undefined;
-  /** null reads none. It need not exist. */
-  configurationFile: string | null;
 }>;
 
 const defaultPort = 30_000;
@@ -166,7 +164,6 @@ export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources)
     remarks: Object.freeze(remarksOn(configuration)),
     hasApiBaseUrl: from(undefined, "AGENTOPIA_API_BASE_URL") !== undefined,
     reporting: readReporting(from(flags["reporting-file"], "DTMA_REPORTING_FILE"), readFile),
-    configurationFile: flags.config === "none" ? null : (flags.config ?? configurationPath),
   });
 }
 

@@ -145,6 +145,9 @@ describe.skipIf(!parts.docker)("a DTMA that is killed after any change it makes"
 
   /** What is true after every start, whatever was under way before it. */
   async function expectWhole(bench: Bench, data: string, dtma: DtmaProcess): Promise<ServerObservation | undefined> {
+    // On a slow machine the first look at Docker may take longer than the DTMA's patience with it.
+    const condition = async () => ((await dtma.call("GET", "/v1/info")).body as { docker: { state: string } }).docker.state;
+    for (let attempt = 0; attempt < 100 && (await condition()) !== "up"; attempt += 1) await delay(200);
     const [server, ...others] = await dtma.servers();
     expect(others).toEqual([]);
     const names = () => dockerLines("ps", "-a", "--format", "{{.Names}}", "--filter", `label=${bench.label}`);

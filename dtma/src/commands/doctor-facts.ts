@@ -4,11 +4,11 @@ import { readFile, stat, statfs } from "node:fs/promises";
 import { promisify } from "node:util";
 import { isFolderInUse } from "../data-folder.ts";
 import { createDockerCalls } from "../docker/calls.ts";
+import { readCertificate } from "../fingerprint.ts";
 import { managedFilter } from "../labels.ts";
 import type { Settings } from "../settings.ts";
 import type { DockerFacts, Found, HostFacts } from "./doctor-findings.ts";
 import { isOurKey } from "./health.ts";
-import { readKeptCertificate } from "./kept-certificate.ts";
 import { probeHealth } from "./probe.ts";
 
 /*
@@ -38,7 +38,7 @@ export async function gatherFacts(settings: Settings, env: NodeJS.ProcessEnv): P
     dataFolder: await find(() => readDataFolder(settings.dataFolder)),
     listener,
     isLocked: listener !== "ours" && isFolderInUse(settings.dataFolder),
-    certificate: await find(() => readCertificate(settings)),
+    certificate: await find(() => readValidity(settings)),
     unit: await find(readUnit),
     clockIsSynchronised: await find(async (): Promise<boolean | null> => {
       // The clock of a container is the host's.
@@ -136,8 +136,8 @@ async function findListener(settings: Settings): Promise<HostFacts["listener"]> 
   return isOurs ? "ours" : { other: `it has not the key of ${settings.dataFolder}` };
 }
 
-async function readCertificate({ dataFolder, http }: Settings) {
-  const kept = http ? undefined : await readKeptCertificate(dataFolder);
+async function readValidity({ dataFolder, http }: Settings) {
+  const kept = http ? undefined : await readCertificate(dataFolder);
   if (kept === undefined) return null;
   return { notBeforeMs: kept.validFromDate.getTime(), notAfterMs: kept.validToDate.getTime() };
 }

@@ -1,5 +1,5 @@
+import { readCertificate } from "../fingerprint.ts";
 import type { Command } from "./index.ts";
-import { readKeptCertificate } from "./kept-certificate.ts";
 import { probeHealth } from "./probe.ts";
 
 /** Prints OK when this toolbox's own DTMA answers, else why not; for installers and container engines. */
@@ -22,7 +22,7 @@ export const health: Command = async ({ settings, write }) => {
 
 /** Whether the key that was served is the one in the data folder. */
 export async function isOurKey(dataFolder: string, served: Buffer | undefined): Promise<boolean> {
-  const kept = await readKeptCertificate(dataFolder);
+  const kept = await readCertificate(dataFolder);
   if (kept === undefined || served === undefined) return false;
   return kept.publicKey.export({ type: "spki", format: "der" }).equals(served);
 }
