@@ -37,7 +37,7 @@ INVARIANTS
 export const syncProtocolVersion = 1;
 
 /** The newest schema this build knows (`WhoAmI.schemaVersion`): the timestamp at the head of the last migration's name. */
-export const knownSchemaVersion = "20261123000600";
+export const knownSchemaVersion = "20261127000700";
 /** The oldest schema this build can work with; older ones are upgraded first. */
 export const oldestSchemaVersion = "20261123000600";
 

@@ -5,7 +5,7 @@ import type { DeployInput } from "../../shared/contract/servers.ts";
 import { AppError } from "../../shared/errors.ts";
 import type { TemplateId } from "../../shared/model/ids.ts";
 import { type ServerSpec, serverSpec } from "../../shared/model/spec.ts";
-import { type Template, type TemplateSetting, template } from "../../shared/model/template.ts";
+import { namedIn, type Template, type TemplateSetting, template } from "../../shared/model/template.ts";
 import type { Reader, Store } from "./store/index.ts";
 import { templateChanged, templateCreated, templateDeleted } from "./sync/payloads.ts";
 
@@ -77,7 +77,13 @@ export function loadCatalogue(store: Store, bundled: unknown): void {
   });
 }
 
-type SpecInput = Pick<DeployInput, "name" | "source" | "transport" | "settings" | "extraArguments" | "secrets" | "permissions">;
+type SpecInput = Pick<
+  DeployInput,
+  "name" | "source" | "transport" | "settings" | "extraArguments" | "secrets" | "permissions"
+> & {
+  /** Secrets the toolbox holds already and that stay. */
+  keptSecrets?: string[];
+};
 
 /**
  * The spec of a server from its template and what the admin entered. Settings and secrets the template does not name
@@ -88,12 +94,13 @@ export function toServerSpec(from: Template, input: SpecInput): ServerSpec {
   assertSourceFits(from, input.source);
   const declared = new Map(from.settings.map((setting) => [setting.name, setting]));
   const secrets = input.secrets ?? {};
+  const kept = new Set(input.keptSecrets ?? []);
   const fromSettings: string[] = [];
   const environment: Record<string, string> = {};
 
   for (const setting of from.settings) {
     if (setting.isSecret) {
-      if (setting.isRequired && (secrets[setting.name] ?? "") === "") {
+      if (setting.isRequired && (secrets[setting.name] ?? "") === "" && !kept.has(setting.name)) {
         throw new AppError("SECRET_MISSING", { message: `${setting.title} is required.`, field: `secrets.${setting.name}` });
       }
       continue;
@@ -118,6 +125,7 @@ export function toServerSpec(from: Template, input: SpecInput): ServerSpec {
   const secretNames = new Set([
     ...from.settings.filter((setting) => setting.isSecret).map(({ name }) => name),
     ...Object.keys(secrets),
+    ...kept,
   ]);
   return serverSpec.parse({
     name: input.name,
@@ -131,12 +139,19 @@ export function toServerSpec(from: Template, input: SpecInput): ServerSpec {
 }
 
 function assertSourceFits({ source: wanted, title }: Template, given: DeployInput["source"]): void {
-  const fixed = wanted.type === "oci" ? wanted.image : wanted.package;
-  const actual = given.type === "oci" ? given.image : given.package;
+  const fixed = namedIn(wanted);
+  const actual = namedIn(given);
   if (wanted.type !== given.type || (wanted.type !== "oci" && fixed !== undefined && fixed !== actual)) {
     throw new AppError("INVALID_INPUT", {
       message: `${title} is deployed from ${fixed ?? `an ${wanted.type} source`} only.`,
       field: "source",
+    });
+  }
+  const mayRunScripts = wanted.type === "npm" && (fixed === undefined || wanted.installScripts === true);
+  if (given.type === "npm" && given.installScripts === true && !mayRunScripts) {
+    throw new AppError("INVALID_INPUT", {
+      message: `${title} does not ask for the package's install scripts.`,
+      field: "source.installScripts",
     });
   }
 }

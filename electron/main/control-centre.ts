@@ -4,6 +4,7 @@ import type { ConnectionId, ToolboxId } from "../../shared/model/ids.ts";
 import { createAgents } from "./agents.ts";
 import { createCatalogue, loadCatalogue } from "./catalogue.ts";
 import { createConnections } from "./connections.ts";
+import { createEnrolments } from "./enrolment.ts";
 import { createLinks } from "./links.ts";
 import type { Logger } from "./log.ts";
 import { watchMachine } from "./machine-signals.ts";
@@ -20,6 +21,7 @@ import { openDatabase } from "./sync/open.ts";
 import { createSchemaTool } from "./sync/schema.ts";
 import { createThisComputer } from "./this-computer.ts";
 import { createToolboxes } from "./toolboxes.ts";
+import { createUpkeep } from "./upkeep.ts";
 import { createVault } from "./vault/index.ts";
 import { openKeychain } from "./vault/keychain.ts";
 import { createFacts } from "./window-state.ts";
@@ -62,6 +64,8 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
     onDocker: (docker) => facts.set({ docker }),
   });
   const toolboxes = createToolboxes({ store, vault, links, thisComputer, reportingTokens });
+  const enrolments = createEnrolments({ store, toolboxes });
+  const upkeep = createUpkeep({ links, vault });
 
   const sync = createSync({
     store,
@@ -126,6 +130,8 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
     log,
     thisComputer,
     toolboxes,
+    enrolments,
+    upkeep,
     catalogue,
     servers,
     agents,

@@ -6,6 +6,7 @@ import type { Operation } from "../../shared/model/operation.ts";
 import type { Server } from "../../shared/model/server.ts";
 import { forgetServer } from "./servers.ts";
 import type { Writer } from "./store/index.ts";
+import { serverChanged } from "./sync/payloads.ts";
 
 /*
 How an event of a DTMA becomes rows.
@@ -68,7 +69,7 @@ export function applyEvent(tx: Writer, toolboxId: ToolboxId, event: DtmaEvent, n
 }
 
 function observeServer(tx: Writer, toolboxId: ToolboxId, seen: ServerObservation, nowMs: number): void {
-  const { container, image, health, sessions } = seen;
+  const { container, image, release, previous, health, sessions } = seen;
   const known = tx.get("servers", seen.serverId);
   if (known === undefined) {
     const namesake = tx.list("servers", { toolbox_id: toolboxId, name: seen.spec.name })[0];
@@ -85,6 +86,8 @@ function observeServer(tx: Writer, toolboxId: ToolboxId, seen: ServerObservation
   // In a shared workspace the database says what is desired; the toolbox follows it.
   const isShared = known?.shared !== undefined;
   const keepsDesired = known !== undefined && (known.desired === "deleted" || known.activeOperationId !== null || isShared);
+  // What became of a server here, by an update or by going back, is what the database shall want of it.
+  if (isShared && isRedescribed(tx, known, seen)) tx.enqueue(serverChanged(known, { spec: seen.spec }));
   tx.putSynced("servers", {
     ...base,
     ...(known?.shared === undefined ? {} : { shared: known.shared }),
@@ -92,10 +95,15 @@ function observeServer(tx: Writer, toolboxId: ToolboxId, seen: ServerObservation
     toolboxId,
     spec: seen.spec,
     desired: keepsDesired ? known.desired : seen.desired,
-    observed: { state: "present", at: nowMs, container, image, health, sessions },
+    observed: { state: "present", at: nowMs, container, image, release, previous, health, sessions },
     tools: seen.tools === undefined ? base.tools : { at: nowMs, items: seen.tools },
     load: container.state === "running" ? base.load : null,
   });
+}
+
+function isRedescribed(tx: Writer, { spec, activeOperationId }: Server, seen: ServerObservation): boolean {
+  const kind = tx.get("activities", activeOperationId ?? "")?.kind;
+  return (kind === "deploy" || kind === "rollback") && JSON.stringify(spec) !== JSON.stringify(seen.spec);
 }
 
 function observeAbsence(tx: Writer, row: Server, nowMs: number): void {

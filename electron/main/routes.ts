@@ -6,6 +6,7 @@ import { AppError, toAppError } from "../../shared/errors.ts";
 import type { Agents } from "./agents.ts";
 import type { Catalogue } from "./catalogue.ts";
 import type { Connections } from "./connections.ts";
+import type { Enrolments } from "./enrolment.ts";
 import type { Logger } from "./log.ts";
 import type { Reporting } from "./reporting.ts";
 import type { Servers } from "./servers.ts";
@@ -13,6 +14,7 @@ import type { Store } from "./store/index.ts";
 import type { Sync } from "./sync/index.ts";
 import type { ThisComputer } from "./this-computer.ts";
 import type { Toolboxes } from "./toolboxes.ts";
+import type { Upkeep } from "./upkeep.ts";
 import { type FactsCell, watchState } from "./window-state.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -26,6 +28,8 @@ export type RouteDeps = {
   log: Logger;
   thisComputer: ThisComputer;
   toolboxes: Toolboxes;
+  enrolments: Enrolments;
+  upkeep: Upkeep;
   catalogue: Catalogue;
   servers: Servers;
   agents: Agents;
@@ -40,7 +44,7 @@ export type Routes = ReturnType<typeof createRoutes>;
 /** The table contract method → module call. The role is checked before anything of the input is looked at. */
 export function createRoutes(deps: RouteDeps) {
   const { session, store, facts, log, thisComputer, toolboxes, catalogue, servers, agents, connections } = deps;
-  const { sync, workspace, reporting } = deps;
+  const { enrolments, upkeep, sync, workspace, reporting } = deps;
 
   /** A window has the roles that its host and the shared database both give it. */
   const rolesAt = (context: RouteContext) => context.roles.filter((role) => sync.roles().includes(role));
@@ -69,8 +73,19 @@ export function createRoutes(deps: RouteDeps) {
       addThisComputer: os.toolboxes.addThisComputer.handler(async () => ({ id: await thisComputer.add() })),
       inspect: os.toolboxes.inspect.handler(({ input }) => toolboxes.inspect(input.url)),
       add: os.toolboxes.add.handler(async ({ input }) => ({ id: await toolboxes.add(input) })),
+      installSource: os.toolboxes.installSource.handler(() => enrolments.source()),
+      prepareEnrolment: os.toolboxes.prepareEnrolment.handler(({ input }) => enrolments.prepare(input.source)),
+      enrol: os.toolboxes.enrol.handler(async ({ input }) => ({ id: await enrolments.enrol(input) })),
       update: os.toolboxes.update.handler(({ input: { id, ...changes } }) => toolboxes.update(id, changes)),
       reconnect: os.toolboxes.reconnect.handler(({ input }) => toolboxes.reconnect(input.id)),
+      rotateToken: os.toolboxes.rotateToken.handler(({ input }) => upkeep.rotateToken(input.id, input.overlapSeconds)),
+      registries: os.toolboxes.registries.handler(({ input }) => upkeep.registries(input.id)),
+      setRegistry: os.toolboxes.setRegistry.handler(({ input: { id, registry, ...credentials } }) =>
+        upkeep.setRegistry(id, registry, credentials),
+      ),
+      removeRegistry: os.toolboxes.removeRegistry.handler(({ input }) => upkeep.removeRegistry(input.id, input.registry)),
+      audit: os.toolboxes.audit.handler(({ input }) => upkeep.audit(input.id)),
+      exposure: os.toolboxes.exposure.handler(({ input }) => upkeep.exposure(input.id)),
       remove: os.toolboxes.remove.handler(({ input }) => toolboxes.remove(input.id)),
     },
     catalogue: {
@@ -81,6 +96,16 @@ export function createRoutes(deps: RouteDeps) {
       deploy: os.servers.deploy.handler(({ input }) => servers.deploy(input)),
       redeploy: os.servers.redeploy.handler(async ({ input }) => ({
         operationId: await servers.redeploy(input.id, input.secrets),
+      })),
+      update: os.servers.update.handler(async ({ input }) => ({ operationId: await servers.update(input) })),
+      releases: os.servers.releases.handler(({ input }) => servers.releases(input.id)),
+      rollback: os.servers.rollback.handler(async ({ input }) => ({ operationId: await servers.rollback(input.id) })),
+      secrets: os.servers.secrets.handler(({ input }) => servers.secrets(input.id)),
+      setSecret: os.servers.setSecret.handler(async ({ input }) => ({
+        operationId: await servers.setSecret(input.id, input.name, input.value),
+      })),
+      removeSecret: os.servers.removeSecret.handler(async ({ input }) => ({
+        operationId: await servers.removeSecret(input.id, input.name),
       })),
       start: os.servers.start.handler(async ({ input }) => ({ operationId: await servers.operate(input.id, "start") })),
       stop: os.servers.stop.handler(async ({ input }) => ({ operationId: await servers.operate(input.id, "stop") })),

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { z } from "zod";
-import type { deployInput } from "../../shared/contract/servers.ts";
-import type { HostLoad, LogLine, ServerLoad } from "../../shared/dtma-protocol.ts";
+import type { deployInput, updateInput } from "../../shared/contract/servers.ts";
+import type { HostLoad, LogLine, Release, SecretState, ServerLoad } from "../../shared/dtma-protocol.ts";
 import { AppError, toAppError } from "../../shared/errors.ts";
 import type { Connection } from "../../shared/model/agent.ts";
 import type { OperationId, ServerId, ToolboxId } from "../../shared/model/ids.ts";
@@ -18,6 +18,9 @@ import type { Vault } from "./vault/index.ts";
 INVARIANTS
 - A server's row exists before its toolbox hears of it, so that no event arrives for an unknown server.
 - A deploy the toolbox did not accept leaves no row and no secret behind.
+- What a server shall become is told to its toolbox first: the row follows what is seen, so an update that fails leaves the
+  row as the server is.
+- A new value of a secret goes into the vault once the toolbox has accepted it, and a removed one leaves it then.
 - A server that was deployed while its toolbox was away is deployed there as soon as the link is back.
 - A server that was deleted while its toolbox was away is deleted there as soon as the link is back.
 - Without a link, what is wanted of a server goes to the shared database, whose toolbox asks for it; secrets do not, so a
@@ -28,6 +31,13 @@ export interface Servers {
   /** The operation is null when the toolbox hears of it by way of the shared database. */
   deploy(input: z.output<typeof deployInput>): Promise<{ serverId: ServerId; operationId: OperationId | null }>;
   redeploy(id: ServerId, secrets: Record<string, string>): Promise<OperationId>;
+  /** Deploys a server with another description, beside the one that runs. */
+  update(input: z.output<typeof updateInput>): Promise<OperationId>;
+  releases(id: ServerId): Promise<Release[]>;
+  rollback(id: ServerId): Promise<OperationId>;
+  secrets(id: ServerId): Promise<SecretState[]>;
+  setSecret(id: ServerId, name: string, value: string): Promise<OperationId>;
+  removeSecret(id: ServerId, name: string): Promise<OperationId>;
   operate(id: ServerId, verb: "start" | "stop" | "restart"): Promise<OperationId | null>;
   /** null when the toolbox is away: the deletion waits for it. */
   remove(id: ServerId): Promise<OperationId | null>;
@@ -75,10 +85,11 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
     return operationId;
   }
 
-  async function send(server: Server): Promise<OperationId> {
+  /** Sends the description with the secrets this computer has; the toolbox keeps those that are not sent. */
+  async function send(server: Server, newer: Record<string, string> = {}): Promise<OperationId> {
     const secretValues: Record<string, string> = {};
     for (const { name } of server.spec.secrets) {
-      const value = await vault.get({ kind: "server-secret", id: server.id, name });
+      const value = newer[name] ?? (await vault.get({ kind: "server-secret", id: server.id, name }));
       if (value !== undefined) secretValues[name] = value;
     }
     return links.client(server.toolboxId).deploy(server.spec.name, { serverId: server.id, spec: server.spec, secretValues });
@@ -194,6 +205,42 @@ export function createServers({ store, vault, links, revoke }: ServersDeps): Ser
       const server = store.mustGet("servers", id);
       await keepSecrets(id, secrets);
       return begin(server, await send(server), "deploy", "running");
+    },
+    async update({ id, keptSecrets, ...input }) {
+      const server = store.mustGet("servers", id);
+      const { name, secrets } = server.spec;
+      if (server.templateId === null)
+        throw new AppError("NOT_FOUND", { message: `${name} was not deployed from a template of this workspace.` });
+      const known = new Set(secrets.map((secret) => secret.name));
+      const kept = keptSecrets.filter((secret) => known.has(secret));
+      const spec = toServerSpec(store.mustGet("templates", server.templateId), { ...input, name, keptSecrets: kept });
+      const operationId = await send({ ...server, spec }, input.secrets);
+      await keepSecrets(id, input.secrets);
+      return begin(server, operationId, "deploy", "running");
+    },
+    async releases(id) {
+      const { toolboxId, spec } = store.mustGet("servers", id);
+      return links.client(toolboxId).releases(spec.name);
+    },
+    async rollback(id) {
+      const server = store.mustGet("servers", id);
+      return begin(server, await links.client(server.toolboxId).rollback(server.spec.name), "rollback", "running");
+    },
+    async secrets(id) {
+      const { toolboxId, spec } = store.mustGet("servers", id);
+      return links.client(toolboxId).secrets(spec.name);
+    },
+    async setSecret(id, name, value) {
+      const server = store.mustGet("servers", id);
+      const operationId = await links.client(server.toolboxId).putSecret(server.spec.name, name, value);
+      await vault.set({ kind: "server-secret", id, name }, value);
+      return begin(server, operationId, "rotate", server.desired);
+    },
+    async removeSecret(id, name) {
+      const server = store.mustGet("servers", id);
+      const operationId = await links.client(server.toolboxId).deleteSecret(server.spec.name, name);
+      await vault.delete({ kind: "server-secret", id, name });
+      return begin(server, operationId, "rotate", server.desired);
     },
     async operate(id, verb) {
       const server = store.mustGet("servers", id);

@@ -20,6 +20,8 @@ INVARIANTS
 export interface Toolboxes {
   inspect(url: string): Promise<{ fingerprint: string | null }>;
   add(input: { name: string; url: string; token: string; fingerprint: string | null }): Promise<ToolboxId>;
+  /** ALREADY_EXISTS when a toolbox has this name or address, INVALID_INPUT for an address that is not safe to use. */
+  assertNew(host: { name: string; url: string; fingerprint: string | null }): void;
   update(id: ToolboxId, changes: Pick<Toolbox, "name" | "serversOnQuit">): void;
   reconnect(id: ToolboxId): void;
   /** Links this computer to a toolbox of the shared database, after one authenticated call to it succeeded. */
@@ -39,24 +41,31 @@ export type ToolboxesDeps = {
 const inspectTimeoutMs = 15_000;
 
 export function createToolboxes({ store, vault, links, thisComputer, reportingTokens }: ToolboxesDeps): Toolboxes {
+  function assertNew({ name, url: address, fingerprint }: Parameters<Toolboxes["assertNew"]>[0]): URL {
+    const url = parseAddress(address);
+    if (url.protocol === "https:" && fingerprint === null) {
+      throw new AppError("INVALID_INPUT", {
+        message: "A toolbox with https needs the fingerprint of its certificate.",
+        field: "fingerprint",
+      });
+    }
+    const neighbour = store.list("toolboxes").find((row) => row.url !== null && new URL(row.url).origin === url.origin);
+    if (neighbour !== undefined)
+      throw new AppError("ALREADY_EXISTS", { message: `${neighbour.name} has this address already.`, field: "url" });
+    if (store.list("toolboxes", { name }).length > 0)
+      throw new AppError("ALREADY_EXISTS", { message: "There is a toolbox with this name already.", field: "name" });
+    return url;
+  }
+
   return {
     async inspect(address) {
       const url = parseAddress(address);
       if (url.protocol === "http:") return { fingerprint: null };
       return { fingerprint: await readFingerprint(url, AbortSignal.timeout(inspectTimeoutMs)) };
     },
+    assertNew,
     async add({ name, url: address, token, fingerprint }) {
-      const url = parseAddress(address);
-      if (url.protocol === "https:" && fingerprint === null) {
-        throw new AppError("INVALID_INPUT", {
-          message: "A toolbox with https needs the fingerprint of its certificate.",
-          field: "fingerprint",
-        });
-      }
-      const namesake = store.list("toolboxes").find((row) => row.url !== null && new URL(row.url).origin === url.origin);
-      if (namesake !== undefined) {
-        throw new AppError("ALREADY_EXISTS", { message: `${namesake.name} has this address already.`, field: "url" });
-      }
+      const url = assertNew({ name, url: address, fingerprint });
       const trial = createDtmaClient({ url: url.origin, fingerprint, getToken: async () => token });
       const info = await trial.info().finally(() => trial.close());
       const id = randomUUID() as ToolboxId;

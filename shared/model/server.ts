@@ -15,6 +15,8 @@ export const serverObserved = z.discriminatedUnion("state", [
     at: timestampMs,
     container: serverObservation.shape.container,
     image: serverObservation.shape.image,
+    release: serverObservation.shape.release,
+    previous: serverObservation.shape.previous,
     health: serverObservation.shape.health,
     sessions: serverObservation.shape.sessions,
   }),

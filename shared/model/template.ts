@@ -5,6 +5,8 @@ import {
   imageReference,
   npmPackageName,
   npmPackageVersion,
+  pypiPackageName,
+  pypiPackageVersion,
   serverPermissions,
   serverTransport,
 } from "./spec.ts";
@@ -27,9 +29,21 @@ export type TemplateSetting = z.infer<typeof templateSetting>;
 
 /** The open ends of a source (`package` or `image` left out) are asked for in the deploy form. */
 export const templateSource = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("npm"), package: npmPackageName.optional(), version: npmPackageVersion.default("latest") }),
-  z.object({ type: z.literal("oci"), image: imageReference.optional() }),
+  z.object({
+    type: z.literal("npm"),
+    package: npmPackageName.optional(),
+    version: npmPackageVersion.default("latest"),
+    installScripts: z.boolean().optional(),
+  }),
+  z.object({ type: z.literal("oci"), image: imageReference.optional(), pull: z.enum(["missing", "always", "never"]).optional() }),
+  z.object({ type: z.literal("pypi"), package: pypiPackageName.optional(), version: pypiPackageVersion.default("latest") }),
 ]);
+export type TemplateSource = z.infer<typeof templateSource>;
+
+/** The package or image a source names; undefined where that is asked for at every deployment. */
+export function namedIn(source: TemplateSource): string | undefined {
+  return source.type === "oci" ? source.image : source.package;
+}
 
 /** An entry of the catalogue: what can be deployed, with which settings and secrets. */
 export const template = z.object({

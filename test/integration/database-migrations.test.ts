@@ -42,6 +42,22 @@ describe.skipIf(!parts.postgres)("the migrations of the shared database", () => 
     expect((await client.query("select * from dtma.workspace")).rows).toEqual(workspace);
   });
 
+  it("say the version of a package whichever registry it is from, and the reference of an image", async () => {
+    await postgres.createDatabase("versions");
+    const client = await postgres.connect("versions");
+    await applyMigrations(client);
+    const sources = [
+      { type: "npm", package: "time-mcp", version: "1.0.6" },
+      { type: "pypi", package: "mcp-server-time", version: "2026.7.1" },
+      { type: "oci", image: "ghcr.io/owner/time:1" },
+    ];
+    const { rows } = await client.query(
+      "select dtma.version_of(jsonb_build_object('source', source)) as version from jsonb_array_elements($1) as source",
+      [JSON.stringify(sources)],
+    );
+    expect(rows.map(({ version }) => version)).toEqual(["1.0.6", "2026.7.1", "ghcr.io/owner/time:1"]);
+  });
+
   it("apply again to a database in use, and lose nothing", async () => {
     const space = await plainWorkspace(postgres);
     await furnish(space);

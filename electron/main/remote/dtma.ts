@@ -3,7 +3,9 @@ import type { Response } from "undici";
 import { z } from "zod";
 import {
   type AccessEntry,
+  type AuditEntry,
   accessEntry,
+  auditEntry,
   type DeployRequestInput,
   type DtmaEvent,
   type DtmaInfo,
@@ -14,12 +16,20 @@ import {
   type LogLine,
   logLine,
   mcpEndpointPath,
+  newToken,
   operationAccepted,
+  type RegistryLogin,
+  type Release,
   type ReportingState,
   type ReportingTargetInput,
+  registryLogin,
+  release,
   reportingState,
+  type SecretState,
   type ShutdownRequest,
+  secretState,
 } from "../../../shared/dtma-protocol.ts";
+import { type Exposure, exposure } from "../../../shared/contract/toolboxes.ts";
 import { AppError, errorShape } from "../../../shared/errors.ts";
 import type { OperationId } from "../../../shared/model/ids.ts";
 import { createPinnedHttp, fromFetchError, type PinnedHttp } from "./http.ts";
@@ -30,6 +40,12 @@ export interface DtmaClient {
   deploy(name: string, request: DeployRequestInput): Promise<OperationId>;
   operate(name: string, verb: "start" | "stop" | "restart"): Promise<OperationId>;
   remove(name: string): Promise<OperationId>;
+  rollback(name: string): Promise<OperationId>;
+  /** Newest first. */
+  releases(name: string): Promise<Release[]>;
+  secrets(name: string): Promise<SecretState[]>;
+  putSecret(name: string, secret: string, value: string): Promise<OperationId>;
+  deleteSecret(name: string, secret: string): Promise<OperationId>;
   cancel(operation: OperationId): Promise<void>;
   /** Lines as they come; ends when the signal aborts, the server goes or, without `follow`, after the last line. */
   logs(name: string, options: { tail: number; follow: boolean; signal: AbortSignal }): AsyncIterable<LogLine>;
@@ -41,6 +57,15 @@ export interface DtmaClient {
   reporting(): Promise<ReportingState>;
   /** From now on the toolbox reports there; null ends its reports. The DTMA keeps token and password and never shows them. */
   setReporting(target: ReportingTargetInput | null): Promise<void>;
+  registries(): Promise<RegistryLogin[]>;
+  putRegistry(registry: string, credentials: { username: string; password: string }): Promise<void>;
+  deleteRegistry(registry: string): Promise<void>;
+  /** A new token; the one this client uses stays good for the overlap. */
+  rotateToken(overlapSeconds: number): Promise<string>;
+  /** Changing calls after an id, oldest first. */
+  audit(after: number, limit: number): Promise<AuditEntry[]>;
+  /** undefined where the DTMA does not say what can be reached from outside. */
+  exposure(): Promise<Exposure | undefined>;
   /** Asks the DTMA to end itself. */
   shutdown(request: ShutdownRequest): Promise<void>;
   /** Address of a server's MCP endpoint, and a fetch that reaches it under the pinned certificate. */
@@ -113,6 +138,11 @@ export function createDtmaClient(options: DtmaClientOptions): DtmaClient {
     deploy: (name, request) => accepted("PUT", `/v1/servers/${name}`, request),
     operate: (name, verb) => accepted("POST", `/v1/servers/${name}/${verb}`),
     remove: (name) => accepted("DELETE", `/v1/servers/${name}`),
+    rollback: (name) => accepted("POST", `/v1/servers/${name}/rollback`),
+    releases: (name) => ask(z.array(release), "GET", `/v1/servers/${name}/releases`),
+    secrets: (name) => ask(z.array(secretState), "GET", `/v1/servers/${name}/secrets`),
+    putSecret: (name, secret, value) => accepted("PUT", `/v1/servers/${name}/secrets/${secret}`, { value }),
+    deleteSecret: (name, secret) => accepted("DELETE", `/v1/servers/${name}/secrets/${secret}`),
     cancel: async (operation) => void (await send("DELETE", `/v1/operations/${operation}`)),
     async *logs(name, { tail, follow, signal }) {
       const body = await stream(`/v1/servers/${name}/logs?tail=${tail}&follow=${follow ? 1 : 0}`, signal);
@@ -151,10 +181,41 @@ export function createDtmaClient(options: DtmaClientOptions): DtmaClient {
     deleteAccess: async (connectionId) => void (await send("DELETE", `/v1/access/${connectionId}`)),
     reporting: () => ask(reportingState, "GET", "/v1/reporting"),
     setReporting: async (target) => void (await send("PUT", "/v1/reporting", { body: target })),
+    registries: () => ask(z.array(registryLogin), "GET", "/v1/registries"),
+    putRegistry: async (registry, credentials) =>
+      void (await send("PUT", `/v1/registries/${encodeURIComponent(registry)}`, { body: credentials })),
+    deleteRegistry: async (registry) => void (await send("DELETE", `/v1/registries/${encodeURIComponent(registry)}`)),
+    rotateToken: async (overlapSeconds) => (await ask(newToken, "POST", "/v1/token", { overlapSeconds })).token,
+    audit: (after, limit) => ask(z.array(auditEntry), "GET", `/v1/audit?after=${after}&limit=${limit}`),
+    exposure: async () => (await ask(z.object({ exposure: exposure.optional() }), "GET", "/system")).exposure,
     shutdown: async (request) => void (await send("POST", "/v1/shutdown", { body: request })),
     mcpEndpoint: (name) => ({ url: new URL(mcpEndpointPath(name), base), fetch: http.fetch }),
     close: () => http.close(),
   };
+}
+
+/**
+ * Proves the single-use key of a host that was just installed and answers the token it gives for it. TOOLBOX_REFUSED
+ * when the DTMA does not take the key.
+ */
+export async function enrolHost(host: { url: string; fingerprint: string | null; key: string }): Promise<string> {
+  const http = createPinnedHttp(host.fingerprint);
+  try {
+    const response = await http.fetch(new URL("/v1/enrol", host.url), {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ key: host.key }),
+      signal: AbortSignal.timeout(answerTimeoutMs),
+    });
+    if (response.status >= 400 && response.status < 500 && response.status !== 429)
+      throw new AppError("TOOLBOX_REFUSED", {
+        message: "The machine does not accept the key of this command: it was used, it has expired, or it is another one's.",
+      });
+    if (!response.ok) throw await fromErrorResponse(response);
+    return parsed(newToken, await response.json().catch(() => undefined)).token;
+  } finally {
+    await http.close();
+  }
 }
 
 function assertCompatible(info: DtmaInfo): void {

@@ -74,8 +74,13 @@ export interface Store extends Reader {
   changesSince(since: Cursor): { cursor: Cursor; changes: Change[] } | undefined;
   /** Calls back after commits, at most once per turn of the event loop. Returns the unsubscriber. */
   onChange(listener: () => void): () => void;
+  /** What a person entered once and is offered again; undefined when nothing was. */
+  remembered(what: Remembered): string | undefined;
+  remember(what: Remembered, value: string): void;
   close(): void;
 }
+
+export type Remembered = "install_source";
 
 const nouns: Record<EntityName, string> = {
   toolboxes: "toolbox",
@@ -325,6 +330,8 @@ function createStore(db: Database.Database): Store {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    remembered: (what) => prepare("SELECT value FROM meta WHERE key = ?").pluck().get(what) as string | undefined,
+    remember: (what, value) => void prepare("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)").run(what, value),
     close: () => db.close(),
   };
 }
