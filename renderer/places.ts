@@ -3,6 +3,7 @@ export const places = {
   overview: "/",
   toolboxes: "/toolboxes",
   toolbox: (id: string) => `/toolboxes/${id}`,
+  toolboxTab: (id: string, tab: string) => `/toolboxes/${id}?tab=${tab}`,
   catalogue: "/catalogue",
   template: (id: string) => `/catalogue/${id}`,
   newTemplate: (from?: string) => (from === undefined ? "/catalogue/new" : `/catalogue/new?from=${from}`),

@@ -363,8 +363,12 @@ export const text = {
 
   enrol: {
     way: "How to reach it",
-    ways: { command: "With one command", token: "With address and token" },
-    body: "One command installs the DTMA on a machine with Debian or Ubuntu. It carries a key that is good once and for half an hour; nothing has to be copied back.",
+    ways: { command: "Install it with one command", token: "A DTMA runs there already" },
+    wayDetails: {
+      command:
+        "For a machine with Debian or Ubuntu. Nothing has to be copied back: the command carries a key that is good once.",
+      token: "You need its address, its token and its fingerprint.",
+    },
     from: "Where the release is",
     fromChoices: { download: "At an address", copied: "Copied to the machine already" },
     fromDetails: {
@@ -916,17 +920,21 @@ export const text = {
 
   toolChanges: {
     title: "What changed in its tools",
-    none: "no change",
-    added: (amount: number) => `${count(amount, "tool", "tools")} added`,
-    addedShort: (amount: number) => `${number.format(amount)} added`,
+    added: (amount: number) => `${number.format(amount)} added`,
     removed: (amount: number) => `${number.format(amount)} removed`,
     changed: (amount: number, parts: string) => `${number.format(amount)} changed: ${parts}`,
-    tools: (amount: number, rest: string) => `${amount === 1 ? "tool" : "tools"} ${rest}`,
+    /** The first of the counts carries the noun. */
+    first: {
+      added: (amount: number) => `${count(amount, "tool", "tools")} added`,
+      removed: (amount: number) => `${count(amount, "tool", "tools")} removed`,
+      changed: (amount: number, parts: string) => `${count(amount, "tool", "tools")} changed: ${parts}`,
+    },
     description: "description",
     schema: "schema",
     and: (one: string, other: string) => `${one} and ${other}`,
     words: { added: "added", removed: "removed", changed: "changed" },
     same: "Its tools are the same as before.",
+    sameShort: "the same",
   },
 
   secrets: {

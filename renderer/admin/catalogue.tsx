@@ -1,7 +1,7 @@
 import { Plus, SquareLibrary } from "lucide-react";
 import { useMemo, useState } from "react";
 import { Link, useSearch } from "wouter";
-import type { Template } from "../../shared/model/template.ts";
+import { namedIn, type Template } from "../../shared/model/template.ts";
 import { TemplateForm, TemplateGrid, TemplatePage } from "../features/catalogue/index.ts";
 import { DeployForm } from "../features/servers/index.ts";
 import { places } from "../places.ts";
@@ -21,7 +21,7 @@ function useQuery(name: string): string | null {
 function useTemplates(): readonly Template[] {
   const templates = useRows("templates");
   return useMemo(() => {
-    const isOpen = ({ source }: Template) => (source.type === "npm" ? source.package : source.image) === undefined;
+    const isOpen = ({ source }: Template) => namedIn(source) === undefined;
     return [...templates.filter((row) => !isOpen(row)), ...templates.filter(isOpen)];
   }, [templates]);
 }
@@ -33,10 +33,9 @@ export function Catalogue() {
   const shown = useMemo(() => {
     const needle = query.trim().toLowerCase();
     if (needle === "") return templates;
-    return templates.filter((row) => {
-      const source = row.source.type === "npm" ? row.source.package : row.source.image;
-      return `${row.title} ${row.description} ${row.categories.join(" ")} ${source ?? ""}`.toLowerCase().includes(needle);
-    });
+    return templates.filter((row) =>
+      `${row.title} ${row.description} ${row.categories.join(" ")} ${namedIn(row.source) ?? ""}`.toLowerCase().includes(needle),
+    );
   }, [templates, query]);
   return (
     <>
@@ -117,7 +116,13 @@ export function DeployScreen({ id }: { id: string }) {
   return (
     <>
       <PageHeader
-        title={edited === undefined ? text.deploy.short : text.deploy.edit(edited.spec.name)}
+        title={
+          edited === undefined
+            ? text.deploy.short
+            : edited.observed.state === "present"
+              ? text.deploy.updateShort(edited.spec.name)
+              : text.deploy.edit(edited.spec.name)
+        }
         trail={[
           { label: text.catalogue.title, href: places.catalogue },
           { label: template.title, href: places.template(template.id) },

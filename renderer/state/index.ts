@@ -119,6 +119,7 @@ export function useLinkState(): LinkState {
 }
 
 export { type Action, useAction } from "./action.ts";
+export { type Asked, useAsked } from "./asked.ts";
 export { useNow, useNowSelect } from "./now.ts";
 export { type ServerTools, toolsOf } from "./server-tools.ts";
 export { useUi } from "./ui.ts";

@@ -35,7 +35,11 @@ export const templateSource = z.discriminatedUnion("type", [
     version: npmPackageVersion.default("latest"),
     installScripts: z.boolean().optional(),
   }),
-  z.object({ type: z.literal("oci"), image: imageReference.optional(), pull: z.enum(["missing", "always", "never"]).optional() }),
+  z.object({
+    type: z.literal("oci"),
+    image: imageReference.optional(),
+    pull: z.enum(["missing", "always", "never"]).optional(),
+  }),
   z.object({ type: z.literal("pypi"), package: pypiPackageName.optional(), version: pypiPackageVersion.default("latest") }),
 ]);
 export type TemplateSource = z.infer<typeof templateSource>;

@@ -1,6 +1,7 @@
 import { EventSourceParserStream } from "eventsource-parser/stream";
 import type { Response } from "undici";
 import { z } from "zod";
+import { type Exposure, exposure } from "../../../shared/contract/toolboxes.ts";
 import {
   type AccessEntry,
   type AuditEntry,
@@ -29,7 +30,6 @@ import {
   type ShutdownRequest,
   secretState,
 } from "../../../shared/dtma-protocol.ts";
-import { type Exposure, exposure } from "../../../shared/contract/toolboxes.ts";
 import { AppError, errorShape } from "../../../shared/errors.ts";
 import type { OperationId } from "../../../shared/model/ids.ts";
 import { createPinnedHttp, fromFetchError, type PinnedHttp } from "./http.ts";

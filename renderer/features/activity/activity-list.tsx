@@ -12,6 +12,7 @@ import { type Column, Table } from "../../ui/table.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
 import { ActivityStateLabel, useActivityDuration } from "./activity-state.tsx";
 import { CancelOperation, OperationSteps } from "./operation-steps.tsx";
+import { summaryOf, ToolChangeList } from "./tool-changes.tsx";
 
 type ActivityListProps = {
   activities: readonly Activity[];
@@ -30,7 +31,7 @@ export function ActivityList({ activities, empty, isFilling = true, isOfOneServe
     {
       id: "what",
       header: headers.what,
-      width: "5rem",
+      width: "6.5rem",
       sortBy: (row) => row.kind,
       cell: (row) => text.operations.kinds[row.kind],
     },
@@ -53,6 +54,9 @@ export function ActivityList({ activities, empty, isFilling = true, isOfOneServe
             <span className="truncate text-faint text-xs">{row.error.message}</span>
           )}
           {row.state === "running" && <CurrentStep activity={row} />}
+          {row.state === "succeeded" && row.toolChanges !== undefined && (
+            <span className="truncate text-faint text-xs">{summaryOf(row.toolChanges)}</span>
+          )}
         </span>
       ),
     },
@@ -123,6 +127,7 @@ function ActivityDialog({ id, onClose }: { id: string | null; onClose(): void })
             </span>
           </div>
           <OperationSteps activity={activity} />
+          {activity.toolChanges !== undefined && <ToolChangeList changes={activity.toolChanges} />}
           {activity.error !== undefined && <AppErrorNote error={activity.error} />}
           <div className="flex justify-end gap-2">
             <CancelOperation activity={activity} />

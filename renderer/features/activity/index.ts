@@ -1,3 +1,4 @@
 export { ActivityList } from "./activity-list.tsx";
 export { ActivityStateLabel, useActivityDuration } from "./activity-state.tsx";
 export { OperationPanel, OperationSteps } from "./operation-steps.tsx";
+export { summaryOf, ToolChangeList } from "./tool-changes.tsx";

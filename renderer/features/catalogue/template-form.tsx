@@ -6,10 +6,10 @@ import { places } from "../../places.ts";
 import { useAction, useCopy } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Button, buttonClass } from "../../ui/button.tsx";
-import { Field, NumberInput, RadioGroup, TextArea, TextInput } from "../../ui/form.tsx";
+import { Checkbox, Field, NumberInput, RadioGroup, TextArea, TextInput } from "../../ui/form.tsx";
 import { announce } from "../../ui/toast.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
-import { PermissionFields } from "../servers/index.ts";
+import { PermissionFields, PullPolicy } from "../servers/index.ts";
 import { type TemplateDraft, templateDraftFor, templateErrors, toTemplateInput } from "./template-model.ts";
 import { TemplateSettings } from "./template-settings.tsx";
 
@@ -139,20 +139,20 @@ function Source({ draft, change, errorAt }: TemplateDraftProps) {
         label={words.sourceType}
         value={draft.source}
         onChange={(source) => change({ source })}
-        choices={(["npm", "oci"] as const).map((value) => ({
+        choices={(["npm", "pypi", "oci"] as const).map((value) => ({
           value,
           label: text.catalogue.sources[value],
           detail: words.sourceDetails[value],
         }))}
       />
-      {draft.source === "npm" ? (
+      {draft.source !== "oci" ? (
         <div className="grid grid-cols-[minmax(0,1fr)_10rem] gap-4">
           <Field label={text.deploy.package} hint={words.openHint} error={errorAt("source.package")}>
             <TextInput
               isCode
               value={draft.package}
               onChange={(value) => change({ package: value })}
-              placeholder={text.deploy.packagePlaceholder}
+              placeholder={draft.source === "npm" ? text.deploy.packagePlaceholder : text.deploy.pypiPlaceholder}
             />
           </Field>
           <Field label={text.deploy.packageVersion} error={errorAt("source.version")} isRequired>
@@ -160,14 +160,25 @@ function Source({ draft, change, errorAt }: TemplateDraftProps) {
           </Field>
         </div>
       ) : (
-        <Field label={text.deploy.image} hint={words.openHint} error={errorAt("source.image")}>
-          <TextInput
-            isCode
-            value={draft.image}
-            onChange={(image) => change({ image })}
-            placeholder={text.deploy.imagePlaceholder}
-          />
-        </Field>
+        <div className="grid grid-cols-[minmax(0,1fr)_14rem] gap-4">
+          <Field label={text.deploy.image} hint={words.openHint} error={errorAt("source.image")}>
+            <TextInput
+              isCode
+              value={draft.image}
+              onChange={(image) => change({ image })}
+              placeholder={text.deploy.imagePlaceholder}
+            />
+          </Field>
+          <PullPolicy value={draft.pull} onChange={(pull) => change({ pull })} />
+        </div>
+      )}
+      {draft.source === "npm" && (
+        <Checkbox
+          isChecked={draft.installScripts}
+          onChange={(installScripts) => change({ installScripts })}
+          label={text.deploy.installScripts}
+          detail={text.deploy.installScriptsDetail}
+        />
       )}
     </>
   );

@@ -1,7 +1,7 @@
 import { Box, Package } from "lucide-react";
 import { Link } from "wouter";
 import type { Server } from "../../../shared/model/server.ts";
-import type { Template } from "../../../shared/model/template.ts";
+import { namedIn, type Template } from "../../../shared/model/template.ts";
 import { places } from "../../places.ts";
 import { perTable } from "../../state/derived.ts";
 import { useCopy } from "../../state/index.ts";
@@ -29,10 +29,8 @@ type TemplateCardProps = { template: Template; deployed: number; toolboxId: stri
 
 function TemplateCard({ template, deployed, toolboxId }: TemplateCardProps) {
   const { source } = template;
-  const isNamed = (source.type === "npm" ? source.package : source.image) !== undefined;
-  const name =
-    source.type === "npm" ? (source.package ?? text.catalogue.anyPackage) : (source.image ?? text.catalogue.anyImage);
-  const Icon = source.type === "npm" ? Package : Box;
+  const named = namedIn(source);
+  const Icon = source.type === "oci" ? Box : Package;
   const query = toolboxId === null ? "" : `?toolbox=${toolboxId}`;
   return (
     <Link
@@ -48,9 +46,16 @@ function TemplateCard({ template, deployed, toolboxId }: TemplateCardProps) {
         {deployed > 0 && <Badge>{text.catalogue.deployed(deployed)}</Badge>}
       </span>
       <span className="line-clamp-2 text-muted text-sm">{template.description}</span>
-      <span className={join("mt-auto truncate pt-1 text-2xs text-faint", isNamed && "font-mono")}>{name}</span>
+      <span className={join("mt-auto truncate pt-1 text-2xs text-faint", named !== undefined && "font-mono")}>
+        {named ?? anySource(source)}
+      </span>
     </Link>
   );
+}
+
+/** What can be named where a template names nothing. */
+export function anySource({ type }: Template["source"]): string {
+  return { npm: text.catalogue.anyPackage, pypi: text.catalogue.anyPypiPackage, oci: text.catalogue.anyImage }[type];
 }
 
 const countByTemplate = perTable((servers: ReadonlyMap<string, Server>) => {

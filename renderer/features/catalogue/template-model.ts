@@ -33,10 +33,13 @@ export type TemplateDraft = {
   description: string;
   categories: string;
   documentationUrl: string;
-  source: "npm" | "oci";
+  source: Template["source"]["type"];
   package: string;
   version: string;
+  /** Of an npm package: it asks for its install scripts. */
+  installScripts: boolean;
   image: string;
+  pull: "missing" | "always" | "never";
   transport: "stdio" | "http";
   port: number | null;
   path: string;
@@ -54,9 +57,11 @@ export function templateDraftFor(from?: Template): TemplateDraft {
     categories: from?.categories.join(", ") ?? "",
     documentationUrl: from?.documentationUrl ?? "",
     source: source?.type ?? "npm",
-    package: source?.type === "npm" ? (source.package ?? "") : "",
-    version: source?.type === "npm" ? source.version : "latest",
+    package: source === undefined || source.type === "oci" ? "" : (source.package ?? ""),
+    version: source === undefined || source.type === "oci" ? "latest" : source.version,
+    installScripts: source?.type === "npm" && source.installScripts === true,
     image: source?.type === "oci" ? (source.image ?? "") : "",
+    pull: (source?.type === "oci" ? source.pull : undefined) ?? "missing",
     transport: transport?.type ?? "stdio",
     port: transport?.type === "http" ? transport.port : null,
     path: transport?.type === "http" ? transport.path : "/mcp",
@@ -97,7 +102,7 @@ export function templateErrors(draft: TemplateDraft): Readonly<Record<string, st
     if (path[0] !== "permissions") errors[field] ??= message;
   }
   if (errors["transport.port"] !== undefined) errors["transport.port"] = text.deploy.portRange;
-  if (draft.source === "npm" && draft.version.trim() === "") errors["source.version"] = text.templateForm.required;
+  if (draft.source !== "oci" && draft.version.trim() === "") errors["source.version"] = text.templateForm.required;
   for (const [index, { name }] of draft.settings.entries())
     if (name.trim() === "") errors[`settings.${index}.name`] = text.templateForm.required;
   return errors;
@@ -105,23 +110,29 @@ export function templateErrors(draft: TemplateDraft): Readonly<Record<string, st
 
 /** What is sent. */
 export function toTemplateInput(draft: TemplateDraft): TemplateInput {
-  const name = draft.source === "npm" ? draft.package.trim() : draft.image.trim();
   const documentationUrl = draft.documentationUrl.trim();
   return {
     title: draft.title,
     description: draft.description,
     categories: listOf(draft.categories, ","),
     ...(documentationUrl === "" ? {} : { documentationUrl }),
-    source:
-      draft.source === "npm"
-        ? { type: "npm", version: draft.version.trim(), ...(name === "" ? {} : { package: name }) }
-        : { type: "oci", ...(name === "" ? {} : { image: name }) },
+    source: toSource(draft),
     transport:
       draft.transport === "stdio" ? { type: "stdio" } : { type: "http", port: draft.port ?? 0, path: draft.path.trim() },
     arguments: listOf(draft.arguments, "\n"),
     settings: draft.settings.map(toSetting),
     permissions: toPermissions(draft.permissions),
   };
+}
+
+function toSource(draft: TemplateDraft): TemplateInput["source"] {
+  const image = draft.image.trim();
+  if (draft.source === "oci")
+    return { type: "oci", ...(image === "" ? {} : { image }), ...(draft.pull === "missing" ? {} : { pull: draft.pull }) };
+  const named = draft.package.trim();
+  const base = { version: draft.version.trim(), ...(named === "" ? {} : { package: named }) };
+  if (draft.source === "pypi") return { type: "pypi", ...base };
+  return { type: "npm", ...base, ...(draft.installScripts ? { installScripts: true } : {}) };
 }
 
 function toSetting({ key: _, default: preset, choices, placeholder, ...setting }: SettingDraft): TemplateSetting {

@@ -1,7 +1,7 @@
 import { Copy, Ellipsis, ExternalLink, Pencil, Rocket, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { Link, useLocation } from "wouter";
-import type { Template, TemplateSetting } from "../../../shared/model/template.ts";
+import { namedIn, type Template, type TemplateSetting } from "../../../shared/model/template.ts";
 import { places } from "../../places.ts";
 import { useRows } from "../../state/index.ts";
 import { text } from "../../text.ts";
@@ -12,6 +12,7 @@ import { Menu } from "../../ui/menu.tsx";
 import { PageBody, PageHeader, Section } from "../../ui/page.tsx";
 import { PermissionList, ServersTable } from "../servers/index.ts";
 import { DeleteTemplate } from "./delete-template.tsx";
+import { anySource } from "./template-grid.tsx";
 
 /** What a template is, what it needs and what it asks for. */
 export function TemplatePage({ template, toolboxId }: { template: Template; toolboxId: string | null }) {
@@ -73,7 +74,7 @@ export function TemplatePage({ template, toolboxId }: { template: Template; tool
               </Section>
             </div>
             <Section title={text.catalogue.permissions}>
-              <PermissionList permissions={template.permissions} />
+              <PermissionList permissions={template.permissions} source={template.source} />
               <p className="mt-2 text-faint text-xs">{text.permissions.always}</p>
             </Section>
           </div>
@@ -100,21 +101,18 @@ export function TemplatePage({ template, toolboxId }: { template: Template; tool
 
 function About({ template }: { template: Template }) {
   const { source, transport, documentationUrl } = template;
+  const named = namedIn(source);
   const code = (value: string) => <code className="break-words font-mono text-xs">{value}</code>;
   return (
     <KeyValues
       items={[
         {
           label: text.catalogue.sources[source.type],
-          value:
-            source.type === "npm"
-              ? source.package === undefined
-                ? text.catalogue.anyPackage
-                : code(`${source.package}@${source.version}`)
-              : source.image === undefined
-                ? text.catalogue.anyImage
-                : code(source.image),
+          value: named === undefined ? anySource(source) : code(source.type === "oci" ? named : `${named}@${source.version}`),
         },
+        ...(source.type === "oci" && source.pull !== undefined
+          ? [{ label: text.deploy.pull, value: text.permissions.pulls[source.pull] }]
+          : []),
         {
           label: text.catalogue.transport,
           value:

@@ -12,17 +12,18 @@ import { Button, buttonClass } from "../../ui/button.tsx";
 import { Field, TextArea, TextInput } from "../../ui/form.tsx";
 import { announce } from "../../ui/toast.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
-import { type Draft, draftFor, type FieldErrors, isOpenSource, suggestName, toInput, validate } from "./deploy-model.ts";
+import { type Draft, draftFor, isOpenSource, suggestName, toInput, toUpdate, validate } from "./deploy-model.ts";
 import { PermissionFields } from "./deploy-permissions.tsx";
 import { Placement, useRecommendedToolbox } from "./deploy-placement.tsx";
 import { ExtraFields, SettingFields } from "./deploy-settings.tsx";
-import { SourceFields } from "./deploy-source.tsx";
+import { InstallScriptsWarning, SourceFields } from "./deploy-source.tsx";
+import type { FieldErrors } from "./permission-model.ts";
 
 type DeployFormProps = {
   template: Template;
   /** Where the person came from; else the toolbox with the most memory free is proposed. */
   toolboxId: string | null;
-  /** A failed server whose deployment is changed; it is removed before the new one is made. */
+  /** A server whose deployment is changed: one that is there is updated, a failed one is removed before the new one is made. */
   edited?: Server | undefined;
 };
 
@@ -38,7 +39,11 @@ export function DeployForm({ template, toolboxId, edited }: DeployFormProps) {
   const draft: Draft = typed.toolboxId === null ? { ...typed, toolboxId: recommended } : typed;
   const taken = useTakenNames(draft.toolboxId, edited);
   const name = draft.name ?? suggestName(template, draft, taken);
+  const updated = edited?.observed.state === "present" ? edited : undefined;
+  const held = useMemo(() => new Set(updated?.spec.secrets.map((secret) => secret.name)), [updated]);
   const deploy = useAction(async () => {
+    if (updated !== undefined)
+      return { ...(await api.servers.update(toUpdate(template, draft, updated))), serverId: updated.id };
     if (edited !== undefined) await removeFirst(edited);
     return api.servers.deploy(toInput(template, draft, name));
   });
@@ -47,12 +52,14 @@ export function DeployForm({ template, toolboxId, edited }: DeployFormProps) {
     setDraft((known) => ({ ...known, ...part }));
     if (deploy.error !== null) deploy.clearError();
   };
-  const current = useMemo(() => validate(template, draft, name, taken), [template, draft, name, taken]);
+  const current = useMemo(() => validate(template, draft, name, taken, held), [template, draft, name, taken, held]);
   const refused = deploy.error?.field;
   const errorAt = (field: string) =>
     refused === field ? deploy.error?.message : shownErrors[field] === undefined ? undefined : current[field];
   const parts: DraftProps = { draft, change, errorAt };
   const remaining = Object.keys(shownErrors).filter((field) => current[field] !== undefined).length;
+
+  const secretHint = updated !== undefined ? text.deploy.secretKept : edited !== undefined ? text.deploy.secretAgain : null;
 
   const submit = async () => {
     setShownErrors(current);
@@ -82,17 +89,19 @@ export function DeployForm({ template, toolboxId, edited }: DeployFormProps) {
           <SourceFields template={template} {...parts} />
         </Group>
       )}
-      <Group title={text.deploy.where}>
-        <Placement recommended={recommended} {...parts} />
-        <Field label={text.deploy.name} hint={text.deploy.nameHint} error={errorAt("name")} isRequired>
-          <TextInput isCode value={name} onChange={(next) => change({ name: next })} />
-        </Field>
-      </Group>
+      {updated === undefined && (
+        <Group title={text.deploy.where}>
+          <Placement recommended={recommended} {...parts} />
+          <Field label={text.deploy.name} hint={text.deploy.nameHint} error={errorAt("name")} isRequired>
+            <TextInput isCode value={name} onChange={(next) => change({ name: next })} />
+          </Field>
+        </Group>
+      )}
       <Group title={text.deploy.settings}>
         {(template.settings.length > 0 || !isOpenSource(template)) && (
-          <SettingFields template={template} isEdit={edited !== undefined} {...parts} />
+          <SettingFields template={template} secretHint={secretHint} {...parts} />
         )}
-        {isOpenSource(template) && <ExtraFields isEdit={edited !== undefined} {...parts} />}
+        {isOpenSource(template) && <ExtraFields secretHint={secretHint} {...parts} />}
         <Field label={text.deploy.extraArguments} hint={text.deploy.extraArgumentsHint} error={errorAt("extraArguments")}>
           <TextArea isCode rows={2} value={draft.extraArguments} onChange={(extraArguments) => change({ extraArguments })} />
         </Field>
@@ -100,13 +109,16 @@ export function DeployForm({ template, toolboxId, edited }: DeployFormProps) {
       <Group title={text.deploy.permissions} hint={text.deploy.permissionsBody}>
         <PermissionFields {...parts} />
       </Group>
+      {draft.installScripts && <InstallScriptsWarning name={draft.package.trim()} />}
       {deploy.error !== null && <AppErrorNote error={deploy.error} />}
       <div className="sticky bottom-0 -mx-1 flex items-center justify-end gap-3 border-line border-t bg-surface px-1 py-3">
         <span aria-live="polite" className="mr-auto text-sm">
           {remaining > 0 ? (
             <span className="text-danger">{text.deploy.fixFields(remaining)}</span>
           ) : (
-            edited !== undefined && <span className="text-muted">{text.deploy.replacing}</span>
+            edited !== undefined && (
+              <span className="text-muted">{updated === undefined ? text.deploy.replacing : text.deploy.updating}</span>
+            )
           )}
         </span>
         <Link
@@ -116,7 +128,13 @@ export function DeployForm({ template, toolboxId, edited }: DeployFormProps) {
           {text.app.cancel}
         </Link>
         <Button type="submit" variant="primary" icon={Rocket} isBusy={deploy.isBusy}>
-          {deploy.isBusy ? text.deploy.submitting : text.deploy.submit}
+          {updated === undefined
+            ? deploy.isBusy
+              ? text.deploy.submitting
+              : text.deploy.submit
+            : deploy.isBusy
+              ? text.deploy.submittingUpdate
+              : text.deploy.update}
         </Button>
       </div>
     </form>

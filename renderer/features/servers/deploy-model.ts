@@ -1,17 +1,24 @@
-import type { DeployInput } from "../../../shared/contract/servers.ts";
+import type { DeployInput, UpdateInput } from "../../../shared/contract/servers.ts";
 import type { Server } from "../../../shared/model/server.ts";
 import {
   environmentName,
   imageReference,
   npmPackageName,
   npmPackageVersion,
-  type ServerPermissions,
+  pypiPackageName,
+  pypiPackageVersion,
   serverName,
-  serverPermissions,
   serverTransport,
 } from "../../../shared/model/spec.ts";
-import type { Template, TemplateSetting } from "../../../shared/model/template.ts";
+import { namedIn, type Template, type TemplateSetting } from "../../../shared/model/template.ts";
 import { text } from "../../text.ts";
+import {
+  type FieldErrors,
+  type PermissionDraft,
+  permissionDraftFor,
+  permissionErrors,
+  toPermissions,
+} from "./permission-model.ts";
 
 /*
 The deploy form as data. Pure.
@@ -19,6 +26,7 @@ The deploy form as data. Pure.
 INVARIANTS
 - Errors are keyed by the path of the input in `deployInput`, the same paths that the control centre answers with.
 - What a template says is fixed; only its open ends can be typed.
+- A secret the toolbox holds already is not entered again for an update; left empty, it stays.
 - A setting that is left empty is sent only where its template has a default, which it then overrules.
 */
 
@@ -28,7 +36,10 @@ export type Draft = {
   toolboxId: string | null;
   package: string;
   version: string;
+  /** Of an npm package: its install scripts run. */
+  installScripts: boolean;
   image: string;
+  pull: "missing" | "always" | "never";
   transport: "stdio" | "http";
   port: number | null;
   path: string;
@@ -40,22 +51,11 @@ export type Draft = {
   permissions: PermissionDraft;
 };
 
-export type PermissionDraft = Omit<ServerPermissions, "memoryBytes" | "cpus" | "volumes"> & {
-  memoryMib: number | null;
-  cpus: number | null;
-  volumes: { key: number; name: string; path: string }[];
-};
-
 export type Extra = { key: number; name: string; value: string; isSecret: boolean };
-
-/** Messages by the path of the input they are about. */
-export type FieldErrors = Readonly<Record<string, string>>;
-
-const mebibyte = 2 ** 20;
 
 /** Whether the form has to ask what is deployed. */
 export function isOpenSource(template: Template): boolean {
-  return template.source.type === "npm" ? template.source.package === undefined : template.source.image === undefined;
+  return namedIn(template.source) === undefined;
 }
 
 /** The form as it is opened: with the template's defaults, or with what a server that is edited was deployed with. */
@@ -68,9 +68,11 @@ export function draftFor(template: Template, toolboxId: string | null, edited?: 
   return {
     name: spec?.name ?? null,
     toolboxId: edited?.toolboxId ?? toolboxId,
-    package: source.type === "npm" ? (source.package ?? "") : "",
-    version: source.type === "npm" ? source.version : "latest",
+    package: source.type === "oci" ? "" : (source.package ?? ""),
+    version: source.type === "oci" ? "latest" : source.version,
+    installScripts: source.type === "npm" && source.installScripts === true,
     image: source.type === "oci" ? (source.image ?? "") : "",
+    pull: (source.type === "oci" ? source.pull : undefined) ?? "missing",
     transport: transport.type,
     port: transport.type === "http" ? transport.port : null,
     path: transport.type === "http" ? transport.path : "/mcp",
@@ -80,36 +82,6 @@ export function draftFor(template: Template, toolboxId: string | null, edited?: 
     extraArguments: rest.join("\n"),
     permissions: permissionDraftFor(permissions),
   };
-}
-
-export function permissionDraftFor({ memoryBytes, volumes, ...others }: ServerPermissions): PermissionDraft {
-  return {
-    ...others,
-    memoryMib: Math.round(memoryBytes / mebibyte),
-    volumes: volumes.map((volume, key) => ({ key, ...volume })),
-  };
-}
-
-/** What is sent for permissions that `permissionErrors` has nothing against. */
-export function toPermissions({ memoryMib, cpus, volumes, ...others }: PermissionDraft): ServerPermissions {
-  return {
-    ...others,
-    memoryBytes: Math.round((memoryMib ?? 0) * mebibyte),
-    cpus: cpus ?? 0,
-    volumes: volumes.map((volume) => ({ name: volume.name.trim(), path: volume.path.trim() })),
-  };
-}
-
-/** What is wrong with the permissions, by `permissions.…`. */
-export function permissionErrors({ memoryMib, cpus, volumes }: PermissionDraft): FieldErrors {
-  const { shape } = serverPermissions;
-  const errors: Record<string, string> = {};
-  if (memoryMib === null || !shape.memoryBytes.safeParse(Math.round(memoryMib * mebibyte)).success)
-    errors["permissions.memoryBytes"] = text.deploy.memoryRange;
-  if (cpus === null || !shape.cpus.safeParse(cpus).success) errors["permissions.cpus"] = text.deploy.cpuRange;
-  const names = volumes.map(({ name, path }) => ({ name: name.trim(), path: path.trim() }));
-  if (!shape.volumes.safeParse(names).success) errors["permissions.volumes"] = text.deploy.volumeInvalid;
-  return errors;
 }
 
 function settingsOf(template: Template, edited: Server | undefined): { values: Record<string, string>; rest: string[] } {
@@ -151,7 +123,7 @@ function baseName(template: Template, draft: Draft): string {
     const id = template.origin === "team" ? template.id.replace(/-[0-9a-f]{8}$/, "") : template.id;
     return id.slice(0, 48).replace(/-+$/, "");
   }
-  const whole = template.source.type === "npm" ? draft.package : (draft.image.split("@")[0] ?? "").replace(/:[^/:]*$/, "");
+  const whole = template.source.type === "oci" ? (draft.image.split("@")[0] ?? "").replace(/:[^/:]*$/, "") : draft.package;
   const last = whole.split("/").at(-1) ?? "";
   return last
     .toLowerCase()
@@ -162,7 +134,13 @@ function baseName(template: Template, draft: Draft): string {
 }
 
 /** What is wrong with the form; empty when it can be sent. */
-export function validate(template: Template, draft: Draft, name: string, taken: ReadonlySet<string>): FieldErrors {
+export function validate(
+  template: Template,
+  draft: Draft,
+  name: string,
+  taken: ReadonlySet<string>,
+  held: ReadonlySet<string> = new Set(),
+): FieldErrors {
   const errors: Record<string, string> = {};
   const check = (field: string, result: { success: boolean; error?: { issues: { message: string }[] } }) => {
     if (!result.success) errors[field] = result.error?.issues[0]?.message ?? text.deploy.required;
@@ -175,6 +153,9 @@ export function validate(template: Template, draft: Draft, name: string, taken: 
     if (template.source.type === "npm") {
       need("source.package", draft.package, npmPackageName.safeParse(draft.package.trim()));
       need("source.version", draft.version, npmPackageVersion.safeParse(draft.version.trim()));
+    } else if (template.source.type === "pypi") {
+      need("source.package", draft.package, pypiPackageName.safeParse(draft.package.trim()));
+      need("source.version", draft.version, pypiPackageVersion.safeParse(draft.version.trim()));
     } else need("source.image", draft.image, imageReference.safeParse(draft.image.trim()));
     if (draft.transport === "http") {
       if (draft.port === null || !Number.isInteger(draft.port) || draft.port < 1 || draft.port > 65_535)
@@ -188,7 +169,8 @@ export function validate(template: Template, draft: Draft, name: string, taken: 
   for (const setting of template.settings) {
     const field = fieldOf(setting);
     const value = setting.isSecret ? (draft.secrets[setting.name] ?? "") : (draft.settings[setting.name] ?? "");
-    if (setting.isRequired && value.trim() === "") errors[field] = text.deploy.required;
+    if (setting.isRequired && value.trim() === "" && !(setting.isSecret && held.has(setting.name)))
+      errors[field] = text.deploy.required;
     else if (setting.format === "number" && value.trim() !== "" && !Number.isFinite(Number(value)))
       errors[field] = text.deploy.notANumber;
   }
@@ -198,7 +180,7 @@ export function validate(template: Template, draft: Draft, name: string, taken: 
     const extraName = extra.name.trim();
     check(field, environmentName.safeParse(extraName));
     if (seen.has(extraName)) errors[field] = text.deploy.variableTwice;
-    else if (extra.isSecret && extra.value === "") errors[field] = text.deploy.secretEmpty;
+    else if (extra.isSecret && extra.value === "" && !held.has(extraName)) errors[field] = text.deploy.secretEmpty;
     seen.add(extraName);
   }
   Object.assign(errors, permissionErrors(draft.permissions));
@@ -213,14 +195,6 @@ export function fieldOf(setting: TemplateSetting): string {
 /** What is sent. Only to be called with a form that `validate` has nothing against. */
 export function toInput(template: Template, draft: Draft, name: string): DeployInput {
   const isOpen = isOpenSource(template);
-  const source: DeployInput["source"] =
-    template.source.type === "npm"
-      ? {
-          type: "npm",
-          package: template.source.package ?? draft.package.trim(),
-          version: isOpen ? draft.version.trim() : template.source.version,
-        }
-      : { type: "oci", image: template.source.image ?? draft.image.trim() };
   const transport: DeployInput["transport"] = !isOpen
     ? template.transport
     : draft.transport === "stdio"
@@ -230,16 +204,40 @@ export function toInput(template: Template, draft: Draft, name: string): DeployI
     toolboxId: draft.toolboxId as DeployInput["toolboxId"],
     templateId: template.id,
     name: name as DeployInput["name"],
-    source,
+    source: sourceToSend(template, draft),
     transport,
     settings: { ...settingsToSend(template, draft), ...extrasToSend(draft, false) },
     extraArguments: draft.extraArguments
       .split("\n")
       .map((line) => line.trim())
       .filter((line) => line !== ""),
-    secrets: { ...filled(draft.secrets), ...extrasToSend(draft, true) },
+    secrets: { ...filled(draft.secrets), ...filled(extrasToSend(draft, true)) },
     permissions: toPermissions(draft.permissions),
   };
+}
+
+/** What is sent to update a server: secrets that were not entered again stay, unless their line was removed. */
+export function toUpdate(template: Template, draft: Draft, { id, spec }: Server): UpdateInput {
+  const { toolboxId: _, templateId: __, name: ___, ...input } = toInput(template, draft, spec.name);
+  const wanted = new Set([
+    ...template.settings.filter(({ isSecret }) => isSecret).map(({ name }) => name),
+    ...draft.extras.filter(({ isSecret }) => isSecret).map(({ name }) => name.trim()),
+  ]);
+  const keptSecrets = spec.secrets
+    .map(({ name }) => name)
+    .filter((name) => wanted.has(name) && !(name in (input.secrets ?? {})));
+  return { ...input, id, keptSecrets };
+}
+
+function sourceToSend({ source }: Template, draft: Draft): DeployInput["source"] {
+  const isOpen = namedIn(source) === undefined;
+  if (source.type === "oci") {
+    const pull = isOpen ? draft.pull : (source.pull ?? "missing");
+    return { type: "oci", image: source.image ?? draft.image.trim(), ...(pull === "missing" ? {} : { pull }) };
+  }
+  const named = { package: source.package ?? draft.package.trim(), version: isOpen ? draft.version.trim() : source.version };
+  if (source.type === "pypi") return { type: "pypi", ...named };
+  return { type: "npm", ...named, ...(draft.installScripts ? { installScripts: true } : {}) };
 }
 
 function settingsToSend(template: Template, draft: Draft): Record<string, string> {

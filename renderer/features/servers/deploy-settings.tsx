@@ -15,14 +15,14 @@ function useSecretsPlace(): string {
   return isKept ? text.deploy.secretsInKeychain : text.deploy.secretsInMemory;
 }
 
-/** The settings and secrets a template names. */
+/** The settings and secrets a template names. `secretHint` says what an edited server's secrets need. */
 export function SettingFields({
   template,
-  isEdit,
+  secretHint,
   draft,
   change,
   errorAt,
-}: DraftProps & { template: Template; isEdit: boolean }) {
+}: DraftProps & { template: Template; secretHint: string | null }) {
   const secretsPlace = useSecretsPlace();
   if (template.settings.length === 0) return <p className="text-muted text-sm">{text.deploy.noSettings}</p>;
   return template.settings.map((setting) => (
@@ -33,9 +33,7 @@ export function SettingFields({
       error={errorAt(fieldOf(setting))}
       hint={
         setting.isSecret
-          ? [setting.description, isEdit ? text.deploy.secretAgain : `${text.deploy.secretHint} ${secretsPlace}`]
-              .filter(Boolean)
-              .join(" ")
+          ? [setting.description, secretHint ?? `${text.deploy.secretHint} ${secretsPlace}`].filter(Boolean).join(" ")
           : setting.description
       }
     >
@@ -88,7 +86,7 @@ function SettingControl({ setting, value, onChange }: SettingControlProps) {
 }
 
 /** Variables and secrets the template does not name: what a package or image of one's own needs. */
-export function ExtraFields({ isEdit, draft, change, errorAt }: DraftProps & { isEdit: boolean }) {
+export function ExtraFields({ secretHint, draft, change, errorAt }: DraftProps & { secretHint: string | null }) {
   const { extras } = draft;
   const secretsPlace = useSecretsPlace();
   const add = (isSecret: boolean) =>
@@ -101,7 +99,7 @@ export function ExtraFields({ isEdit, draft, change, errorAt }: DraftProps & { i
     <FieldGroup
       label={text.deploy.extras}
       hint={
-        isEdit && extras.some((extra) => extra.isSecret) ? text.deploy.secretAgain : `${text.deploy.extrasHint} ${secretsPlace}`
+        secretHint !== null && extras.some((extra) => extra.isSecret) ? secretHint : `${text.deploy.extrasHint} ${secretsPlace}`
       }
     >
       <div className="flex flex-col gap-2">

@@ -1,7 +1,7 @@
 export { commandIcons, useServerCommands } from "./commands.tsx";
 export { DeployForm } from "./deploy-form.tsx";
-export { type PermissionDraft, permissionDraftFor, permissionErrors, toPermissions } from "./deploy-model.ts";
 export { PermissionFields } from "./deploy-permissions.tsx";
+export { PullPolicy } from "./deploy-source.tsx";
 export {
   type Command,
   commandsFor,
@@ -11,6 +11,7 @@ export {
   type ServerFilter,
   serverFilters,
 } from "./describe.ts";
+export { type PermissionDraft, permissionDraftFor, permissionErrors, toPermissions } from "./permission-model.ts";
 export { PermissionList } from "./permissions.tsx";
 export { ServerPage } from "./server-page.tsx";
 export { ServerStateLabel, useAttention, useServerCounts, useServerState } from "./server-state.tsx";

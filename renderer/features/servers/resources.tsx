@@ -54,6 +54,20 @@ export function ServerResources({ server }: { server: Server }) {
       of: undefined,
     },
     {
+      title: text.servers.read,
+      points: rates(samples, (load) => load.blockReadBytes),
+      format: perSecond,
+      max: undefined,
+      of: undefined,
+    },
+    {
+      title: text.servers.written,
+      points: rates(samples, (load) => load.blockWriteBytes),
+      format: perSecond,
+      max: undefined,
+      of: undefined,
+    },
+    {
       title: text.servers.processes,
       points: points(samples, (load) => load.pids),
       format: String,

@@ -12,7 +12,7 @@ import { Button, buttonClass } from "../../ui/button.tsx";
 import { CopyButton } from "../../ui/copy-button.tsx";
 import { type KeyValue, KeyValues } from "../../ui/key-values.tsx";
 import { PageBody, Section } from "../../ui/page.tsx";
-import { ActivityList, OperationPanel } from "../activity/index.ts";
+import { ActivityList, OperationPanel, summaryOf } from "../activity/index.ts";
 import { AppErrorNote } from "../errors/index.tsx";
 import { commandIcons, type useServerCommands } from "./commands.tsx";
 import { describeServer } from "./describe.ts";
@@ -42,7 +42,7 @@ export function ServerOverview({ server, give }: { server: Server; give: Give })
               <Configuration server={server} />
             </Section>
             <Section title={text.servers.permissions}>
-              <PermissionList permissions={server.spec.permissions} />
+              <PermissionList permissions={server.spec.permissions} source={server.spec.source} />
             </Section>
           </div>
         </div>
@@ -59,10 +59,15 @@ function JustReady({ server }: { server: Server }) {
   const { state } = useServerState(server);
   const latest = useActivitiesOfServer(server.id)[0];
   const isNews = useNowSelect(
-    (now) => latest?.kind === "deploy" && latest.state === "succeeded" && now - (latest.endedAt ?? 0) < newsMs,
+    (now) =>
+      (latest?.kind === "deploy" || latest?.kind === "rollback") &&
+      latest.state === "succeeded" &&
+      now - (latest.endedAt ?? 0) < newsMs,
   );
   if (!isNews || state !== "running") return null;
-  return <Banner tone="ok">{text.servers.ready(server.tools?.items.length ?? 0)}</Banner>;
+  const tools = server.tools?.items.length ?? 0;
+  const changes = latest?.toolChanges === undefined ? null : summaryOf(latest.toolChanges);
+  return <Banner tone="ok">{changes === null ? text.servers.ready(tools) : text.servers.readyChanged(tools, changes)}</Banner>;
 }
 
 const shownHistory = 5;
@@ -156,6 +161,13 @@ function Facts({ server }: { server: Server }) {
       label: text.servers.source,
       value: isSourceKnown(server) ? <Copyable value={sourceText(spec.source)} /> : text.reported.notKnown,
     },
+    observed.state === "present" &&
+      observed.release !== undefined && { label: text.servers.release, value: text.counts.plain(observed.release) },
+    observed.state === "present" &&
+      observed.image.package !== undefined && {
+        label: text.servers.package,
+        value: <Copyable value={`${observed.image.package.name}@${observed.image.package.version}`} />,
+      },
     observed.state === "present" && {
       label: text.servers.digest,
       value: <Copyable value={shortDigest(observed.image.digest)} copies={observed.image.digest} />,

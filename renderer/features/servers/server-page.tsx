@@ -13,13 +13,15 @@ import { ServerAgents } from "./agents-tab.tsx";
 import { commandIcons, useServerCommands } from "./commands.tsx";
 import { type Command, commandsFor, intentionOf } from "./describe.ts";
 import { ServerLogs } from "./logs.tsx";
+import { ServerReleases } from "./releases-tab.tsx";
 import { ServerResources } from "./resources.tsx";
+import { ServerSecrets } from "./secrets-tab.tsx";
 import { ServerOverview } from "./server-overview.tsx";
 import { ServerStateLabel, useServerState } from "./server-state.tsx";
-import { commandEntries } from "./servers-table.tsx";
+import { commandEntries, updateEntry } from "./servers-table.tsx";
 import { ServerTools } from "./tools-tab.tsx";
 
-const tabIds = ["overview", "logs", "resources", "tools", "agents"] as const;
+const tabIds = ["overview", "logs", "resources", "tools", "agents", "releases", "secrets"] as const;
 type TabId = (typeof tabIds)[number];
 
 /** Everything about one server. */
@@ -40,6 +42,11 @@ export function ServerPage({ server }: { server: Server }) {
   const main = useMainCommand(server);
   const tools = useServerTools(server);
   const { state } = useServerState(server);
+  const template = useRow("templates", server.templateId);
+  const update =
+    template === undefined
+      ? []
+      : updateEntry(server, toolbox, () => navigate(places.deploy(template.id, { fromServerId: server.id })));
   return (
     <>
       <PageHeader
@@ -50,7 +57,7 @@ export function ServerPage({ server }: { server: Server }) {
           <>
             <Menu
               trigger={<IconButton icon={Ellipsis} label={text.app.more} />}
-              entries={commandEntries(server, toolbox, commands.give)}
+              entries={[...update, ...commandEntries(server, toolbox, commands.give)]}
             />
             {main !== null && (
               <Button
@@ -89,6 +96,17 @@ export function ServerPage({ server }: { server: Server }) {
             content: <ServerTools server={server} />,
           },
           { id: "agents", label: text.servers.agentsTab, count: connections.length, content: <ServerAgents server={server} /> },
+          {
+            id: "releases",
+            label: text.servers.releasesTab,
+            content: <ServerReleases key={server.id} server={server} />,
+          },
+          {
+            id: "secrets",
+            label: text.servers.secretsTab,
+            count: server.spec.secrets.length === 0 ? undefined : server.spec.secrets.length,
+            content: <ServerSecrets key={server.id} server={server} />,
+          },
         ]}
       />
       {commands.dialog}

@@ -1,7 +1,8 @@
-import { Ellipsis } from "lucide-react";
+import { Ellipsis, Pencil } from "lucide-react";
 import { type ReactNode, useMemo } from "react";
 import { useLocation } from "wouter";
 import { freshForMs, type Server } from "../../../shared/model/server.ts";
+import type { Toolbox } from "../../../shared/model/toolbox.ts";
 import { formatBytes, formatPercent } from "../../format.ts";
 import { places } from "../../places.ts";
 import { useConnectionsByServer, useCopy, useNowSelect, useRow } from "../../state/index.ts";
@@ -150,6 +151,25 @@ function RowMenu({ server, give }: { server: Server; give: Give }) {
       entries={commandEntries(server, toolbox, give)}
     />
   );
+}
+
+/** The way to another version or configuration, for a server that is there; nothing for any other. */
+export function updateEntry(server: Server, toolbox: Toolbox | undefined, onSelect: () => void): MenuEntry[] {
+  if (server.observed.state !== "present") return [];
+  const reason =
+    server.activeOperationId !== null
+      ? text.servers.busy
+      : toolbox?.link.state === "connected"
+        ? undefined
+        : text.servers.toolboxAway;
+  const entry: MenuEntry = {
+    label: text.servers.changeAndUpdate,
+    icon: Pencil,
+    isDisabled: reason !== undefined,
+    detail: reason,
+    onSelect,
+  };
+  return [entry, "separator"];
 }
 
 const menuOrder: Command[] = ["start", "stop", "restart", "redeploy", "delete"];

@@ -1,40 +1,93 @@
 import { Ellipsis, KeyRound, Pencil, RefreshCw, Rocket, Trash2 } from "lucide-react";
 import { useState } from "react";
-import { Link, useLocation } from "wouter";
+import { Link, useLocation, useSearch } from "wouter";
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
 import { api } from "../../api.ts";
-import { formatAge, formatAgo, formatBytes, formatDateTime, formatPercent, formatTime } from "../../format.ts";
+import { formatAge, formatAgo, formatTime } from "../../format.ts";
 import { places } from "../../places.ts";
-import { useAction, useNow, useNowSelect, useServersOf } from "../../state/index.ts";
+import { useAction, useNowSelect, useServersOf } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { Banner } from "../../ui/banner.tsx";
 import { Button, buttonClass, IconButton } from "../../ui/button.tsx";
-import { Chart } from "../../ui/chart.tsx";
-import { CopyButton } from "../../ui/copy-button.tsx";
 import { EmptyState } from "../../ui/empty-state.tsx";
 import { RadioGroup } from "../../ui/form.tsx";
-import { KeyValues } from "../../ui/key-values.tsx";
 import { Menu } from "../../ui/menu.tsx";
 import { PageBody, PageHeader, Section } from "../../ui/page.tsx";
+import { Tabs } from "../../ui/tabs.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
 import { ServersTable } from "../servers/index.ts";
 import { AuthorizeToolbox } from "./authorize-toolbox.tsx";
-import { useLoadHistory } from "./load-history.ts";
 import { RemoveToolbox } from "./remove-toolbox.tsx";
 import { RenameToolbox } from "./rename-toolbox.tsx";
-import { useReportedLoad } from "./reported-load.ts";
+import { ToolboxAccess } from "./toolbox-access.tsx";
+import { ToolboxCalls } from "./toolbox-calls.tsx";
+import { Facts, Gaps } from "./toolbox-facts.tsx";
+import { Load, ReportedLoad } from "./toolbox-load.tsx";
 import { ToolboxStateLabel, useToolboxState } from "./toolbox-state.tsx";
 
 const shownServers = 50;
+const tabIds = ["overview", "access", "calls"] as const;
+type TabId = (typeof tabIds)[number];
 
 /** Everything about one toolbox. */
 export function ToolboxPage({ toolbox }: { toolbox: Toolbox }) {
   const [, navigate] = useLocation();
+  const wanted = new URLSearchParams(useSearch()).get("tab");
+  const tab: TabId = tabIds.find((id) => id === wanted) ?? "overview";
   const [dialog, setDialog] = useState<"rename" | "remove" | "authorize" | null>(null);
   const servers = useServersOf(toolbox.id);
   const reconnect = useAction(() => api.toolboxes.reconnect({ id: toolbox.id }));
   const mayAuthorize = toolbox.kind === "host" && toolbox.url !== null;
+  const overview = (
+    <PageBody className="pt-4">
+      <div className="flex flex-col gap-6">
+        <Condition
+          toolbox={toolbox}
+          onReconnect={() => void reconnect.run()}
+          isReconnecting={reconnect.isBusy}
+          onAuthorize={mayAuthorize ? () => setDialog("authorize") : null}
+        />
+        {reconnect.error !== null && <AppErrorNote error={reconnect.error} />}
+        {toolbox.shared !== undefined && toolbox.link.state !== "connected" ? (
+          <ReportedLoad toolbox={toolbox} />
+        ) : (
+          <Load load={toolbox.load} />
+        )}
+        <Section
+          title={text.toolboxes.serversTab}
+          aside={text.counts.plain(servers.length)}
+          actions={
+            servers.length > shownServers && (
+              <Link href={`${places.servers}?toolbox=${toolbox.id}`} className={buttonClass("ghost", "sm")}>
+                {text.toolboxes.showAll(servers.length)}
+              </Link>
+            )
+          }
+        >
+          <div className="overflow-hidden rounded-lg border border-line [&_[role=row]]:px-3.5">
+            <ServersTable
+              servers={servers.slice(0, shownServers)}
+              isFilling={false}
+              hidesToolbox
+              empty={<EmptyState headingLevel={3} title={text.toolboxes.noServers.title} />}
+            />
+          </div>
+        </Section>
+        <div className="grid gap-x-10 gap-y-6 min-[1120px]:grid-cols-2">
+          <Section title={text.toolboxes.facts}>
+            <Facts toolbox={toolbox} />
+          </Section>
+          <div className="flex min-w-0 flex-col gap-6">
+            <Section title={text.toolboxes.gaps}>
+              <Gaps gaps={toolbox.hardeningGaps} />
+            </Section>
+            {toolbox.kind === "this-computer" && <OnQuit toolbox={toolbox} />}
+          </div>
+        </div>
+      </div>
+    </PageBody>
+  );
   return (
     <>
       <PageHeader
@@ -69,53 +122,16 @@ export function ToolboxPage({ toolbox }: { toolbox: Toolbox }) {
           </>
         }
       />
-      <PageBody>
-        <div className="flex flex-col gap-6">
-          <Condition
-            toolbox={toolbox}
-            onReconnect={() => void reconnect.run()}
-            isReconnecting={reconnect.isBusy}
-            onAuthorize={mayAuthorize ? () => setDialog("authorize") : null}
-          />
-          {reconnect.error !== null && <AppErrorNote error={reconnect.error} />}
-          {toolbox.shared !== undefined && toolbox.link.state !== "connected" ? (
-            <ReportedLoad toolbox={toolbox} />
-          ) : (
-            <Load load={toolbox.load} />
-          )}
-          <Section
-            title={text.toolboxes.serversTab}
-            aside={text.counts.plain(servers.length)}
-            actions={
-              servers.length > shownServers && (
-                <Link href={`${places.servers}?toolbox=${toolbox.id}`} className={buttonClass("ghost", "sm")}>
-                  {text.toolboxes.showAll(servers.length)}
-                </Link>
-              )
-            }
-          >
-            <div className="overflow-hidden rounded-lg border border-line [&_[role=row]]:px-3.5">
-              <ServersTable
-                servers={servers.slice(0, shownServers)}
-                isFilling={false}
-                hidesToolbox
-                empty={<EmptyState headingLevel={3} title={text.toolboxes.noServers.title} />}
-              />
-            </div>
-          </Section>
-          <div className="grid gap-x-10 gap-y-6 min-[1120px]:grid-cols-2">
-            <Section title={text.toolboxes.facts}>
-              <Facts toolbox={toolbox} />
-            </Section>
-            <div className="flex min-w-0 flex-col gap-6">
-              <Section title={text.toolboxes.gaps}>
-                <Gaps gaps={toolbox.hardeningGaps} />
-              </Section>
-              {toolbox.kind === "this-computer" && <OnQuit toolbox={toolbox} />}
-            </div>
-          </div>
-        </div>
-      </PageBody>
+      <Tabs<TabId>
+        label={text.toolboxes.tabs}
+        value={tab}
+        onChange={(next) => navigate(places.toolboxTab(toolbox.id, next), { replace: true })}
+        tabs={[
+          { id: "overview", label: text.toolboxes.overviewTab, content: overview },
+          { id: "access", label: text.toolboxes.accessTab, content: <ToolboxAccess toolbox={toolbox} /> },
+          { id: "calls", label: text.toolboxes.callsTab, content: <ToolboxCalls toolbox={toolbox} /> },
+        ]}
+      />
       {dialog === "authorize" && <AuthorizeToolbox toolbox={toolbox} onClose={() => setDialog(null)} />}
       <RenameToolbox toolbox={toolbox} isOpen={dialog === "rename"} onClose={() => setDialog(null)} />
       <RemoveToolbox
@@ -192,131 +208,6 @@ function EnterToken({ onSelect }: { onSelect(): void }) {
     <Button size="sm" icon={KeyRound} onClick={onSelect}>
       {text.authorize.action}
     </Button>
-  );
-}
-
-/** The load a toolbox reported, where this computer has no link to read it. */
-function ReportedLoad({ toolbox }: { toolbox: Toolbox }) {
-  const load = useReportedLoad(toolbox);
-  const age = useNowSelect((now) => (load === null ? null : formatAgo(now - load.at)));
-  return <Load load={load} aside={age === null ? undefined : text.toolboxes.reportedLoad(age)} />;
-}
-
-function Load({ load, aside }: { load: Toolbox["load"]; aside?: string | undefined }) {
-  const history = useLoadHistory(load);
-  const latest = history.at(-1);
-  if (latest === undefined) return null;
-  const charts = [
-    {
-      title: text.toolboxes.cpu,
-      points: history.map((sample) => ({ atMs: sample.at, value: sample.cpuPercent })),
-      format: formatPercent,
-      max: 100,
-      of: undefined,
-    },
-    {
-      title: text.toolboxes.memory,
-      points: history.map((sample) => ({ atMs: sample.at, value: sample.memoryUsedBytes })),
-      format: formatBytes,
-      max: latest.memoryTotalBytes,
-      of: text.toolboxes.of(formatBytes(latest.memoryTotalBytes)),
-    },
-    {
-      title: text.toolboxes.disk,
-      points: history.map((sample) => ({ atMs: sample.at, value: sample.diskUsedBytes })),
-      format: formatBytes,
-      max: latest.diskTotalBytes,
-      of: text.toolboxes.of(formatBytes(latest.diskTotalBytes)),
-    },
-  ];
-  return (
-    <Section title={text.toolboxes.load} aside={aside}>
-      <div className="grid grid-cols-3 gap-6">
-        {charts.map((chart) => (
-          <Chart
-            key={chart.title}
-            title={chart.title}
-            points={chart.points}
-            windowMs={120_000}
-            format={chart.format}
-            max={chart.max}
-            ofLabel={chart.of}
-            steps={chart.format === formatBytes ? "binary" : "decimal"}
-            noValueLabel={text.toolboxes.noLoad}
-          />
-        ))}
-      </div>
-    </Section>
-  );
-}
-
-function Facts({ toolbox }: { toolbox: Toolbox }) {
-  const now = useNow();
-  const { docker, confirmedAt } = toolbox;
-  const none = text.app.none;
-  const { shared } = toolbox;
-  const isElsewhere = shared?.kind === "this-computer" && toolbox.kind !== "this-computer";
-  return (
-    <KeyValues
-      items={[
-        {
-          label: text.toolboxes.address,
-          value: toolbox.url ?? (isElsewhere ? text.toolboxes.elsewhere : text.toolboxes.noAddress),
-        },
-        {
-          label: text.toolboxes.fingerprint,
-          value:
-            toolbox.fingerprint === null ? (
-              isElsewhere ? (
-                none
-              ) : (
-                text.toolboxes.noFingerprint
-              )
-            ) : (
-              <span className="flex items-start gap-1">
-                <code className="min-w-0 break-all font-mono text-xs leading-5">{toolbox.fingerprint}</code>
-                <CopyButton size="xs" text={toolbox.fingerprint} label={text.app.copy} copiedLabel={text.app.copied} />
-              </span>
-            ),
-        },
-        {
-          label: text.toolboxes.docker,
-          value:
-            docker === null
-              ? none
-              : docker.state === "up"
-                ? text.toolboxes.dockerUp(docker.engineVersion)
-                : text.toolboxes.dockerDown(formatTime(docker.since, now), docker.reason),
-        },
-        { label: text.toolboxes.dtma, value: toolbox.dtmaVersion ?? none },
-        { label: text.toolboxes.hostname, value: toolbox.hostname ?? none },
-        { label: text.toolboxes.platform, value: toolbox.platform ?? none },
-        { label: text.toolboxes.confirmed, value: confirmedAt === null ? text.app.never : formatAgo(now - confirmedAt) },
-        ...(shared === undefined
-          ? []
-          : [
-              {
-                label: text.toolboxes.lastReport,
-                value: shared.reportedAt === null ? text.app.never : formatAgo(now - shared.reportedAt),
-              },
-            ]),
-        { label: text.toolboxes.added, value: formatDateTime(toolbox.createdAt) },
-      ]}
-    />
-  );
-}
-
-function Gaps({ gaps }: { gaps: readonly string[] }) {
-  if (gaps.length === 0) return <p className="text-muted text-sm">{text.toolboxes.noGaps}</p>;
-  return (
-    <div className="rounded-lg bg-warn-soft px-3.5 py-2.5 text-sm">
-      <p className="text-warn">{text.toolboxes.gapsBody}</p>
-      <ul className="mt-1 list-disc pl-4.5">
-        {gaps.map((gap) => (
-          <li key={gap}>{gap}</li>
-        ))}
-      </ul>
-    </div>
   );
 }
 
