@@ -44,11 +44,20 @@ type PageBodyProps = {
   className?: string;
   /** Without room at the end, for a bar that sticks there. */
   isFlush?: boolean;
+  /** Names it where nothing inside takes the focus, so that the keyboard can scroll it. */
+  label?: string;
 };
 
 /** What scrolls below a page header. */
-export function PageBody({ children, className, isFlush = false }: PageBodyProps) {
-  return <div className={join("min-h-0 flex-1 overflow-y-auto px-5", !isFlush && "pb-10", className)}>{children}</div>;
+export function PageBody({ children, className, isFlush = false, label }: PageBodyProps) {
+  const looks = join("min-h-0 flex-1 overflow-y-auto px-5 outline-offset-[-2px]", !isFlush && "pb-10", className);
+  if (label === undefined) return <div className={looks}>{children}</div>;
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls and holds nothing to focus has to be reached itself
+    <section aria-label={label} tabIndex={0} className={looks}>
+      {children}
+    </section>
+  );
 }
 
 type SectionProps = {

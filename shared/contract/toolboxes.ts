@@ -25,8 +25,11 @@ export type InstallSource = z.infer<typeof installSource>;
 export const toolboxCall = auditEntry.omit({ token: true }).extend({ caller: auditEntry.shape.token });
 export type ToolboxCall = z.infer<typeof toolboxCall>;
 
-/** What of the toolbox's containers can be reached from outside of it; true where it only says that something can. */
-export const exposure = z.object({ beyondLoopback: z.union([z.boolean(), z.array(z.string())]) });
+/** What of ours listens on a toolbox (`dtma`, `egress-proxy`, `server NAME`, `unknown`), and whether any does beyond loopback. */
+export const exposure = z.object({
+  beyondLoopback: z.boolean(),
+  listeners: z.array(z.object({ what: z.string(), address: z.string(), port: z.int() })).default([]),
+});
 export type Exposure = z.infer<typeof exposure>;
 
 export const toolboxesContract = {

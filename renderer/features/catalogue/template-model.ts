@@ -95,7 +95,7 @@ export function emptySetting(settings: readonly SettingDraft[]): SettingDraft {
 
 /** What is wrong with the form, by path; empty when it can be sent. */
 export function templateErrors(draft: TemplateDraft): Readonly<Record<string, string>> {
-  const errors: Record<string, string> = { ...permissionErrors(draft.permissions) };
+  const errors: Record<string, string> = { ...permissionErrors(draft.permissions, draft.transport) };
   const { error } = templateInput.safeParse(toTemplateInput(draft));
   for (const { path, message } of error?.issues ?? []) {
     const field = path.join(".");

@@ -53,9 +53,14 @@ export function DeployForm({ template, toolboxId, edited }: DeployFormProps) {
     if (deploy.error !== null) deploy.clearError();
   };
   const current = useMemo(() => validate(template, draft, name, taken, held), [template, draft, name, taken, held]);
-  const refused = deploy.error?.field;
+  // The toolbox names a place in what it was sent, down to one line of a list.
+  const refused = deploy.error?.field?.replace(/^spec\./, "");
   const errorAt = (field: string) =>
-    refused === field ? deploy.error?.message : shownErrors[field] === undefined ? undefined : current[field];
+    refused === field || refused?.startsWith(`${field}.`)
+      ? deploy.error?.message
+      : shownErrors[field] === undefined
+        ? undefined
+        : current[field];
   const parts: DraftProps = { draft, change, errorAt };
   const remaining = Object.keys(shownErrors).filter((field) => current[field] !== undefined).length;
 

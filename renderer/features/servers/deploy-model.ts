@@ -183,7 +183,10 @@ export function validate(
     else if (extra.isSecret && extra.value === "" && !held.has(extraName)) errors[field] = text.deploy.secretEmpty;
     seen.add(extraName);
   }
-  Object.assign(errors, permissionErrors(draft.permissions));
+  Object.assign(
+    errors,
+    permissionErrors(draft.permissions, isOpenSource(template) ? draft.transport : template.transport.type),
+  );
   return errors;
 }
 

@@ -59,6 +59,7 @@ function Network({ permissions, set, errorAt }: PartProps) {
     <>
       <RadioGroup
         label={words.network}
+        error={errorAt("network")}
         value={permissions.network}
         onChange={(network) => set({ network })}
         choices={(["none", "restricted", "open"] as const).map((value) => ({

@@ -50,7 +50,7 @@ export function toPermissions(draft: PermissionDraft): ServerPermissions {
 }
 
 /** What is wrong with the permissions, by `permissions.…`. */
-export function permissionErrors(draft: PermissionDraft): FieldErrors {
+export function permissionErrors(draft: PermissionDraft, transport: "stdio" | "http" = "stdio"): FieldErrors {
   const { memoryMib, cpus, volumes, ports } = draft;
   const { shape } = serverPermissions;
   const errors: Record<string, string> = {};
@@ -62,6 +62,8 @@ export function permissionErrors(draft: PermissionDraft): FieldErrors {
   const isPort = ({ container, host }: PermissionDraft["ports"][number]) =>
     container !== null && shape.ports.safeParse([{ container, host: host ?? 0 }]).success;
   if (!ports.every(isPort)) errors["permissions.ports"] = text.deploy.portInvalid;
+  else if (ports.length > 0 && draft.network !== "open") errors["permissions.ports"] = text.deploy.portsNeedNetwork;
+  if (transport === "http" && draft.network === "none") errors["permissions.network"] = text.deploy.httpNeedsNetwork;
   const hosts = linesOf(draft.allowedHosts);
   if (draft.network === "restricted") {
     const wrong = hosts.length === 0 ? text.deploy.allowedHostsNone : wrongLine(hosts, allowedHost, 64);
@@ -112,5 +114,5 @@ export function beyondDefault(permissions: ServerPermissions): ReadonlySet<Permi
 
 /** What a capability lets a container do, in a sentence. */
 export function capabilityText(name: string): string {
-  return text.permissions.capabilities[name] ?? text.permissions.unknownCapability;
+  return text.permissions.capabilities[name.replace(/^CAP_/, "")] ?? text.permissions.unknownCapability;
 }

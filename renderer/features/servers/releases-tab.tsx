@@ -17,6 +17,7 @@ import { summaryOf, ToolChangeList } from "../activity/index.ts";
 import { AppErrorNote } from "../errors/index.tsx";
 import { digestOf, outcomeTones, targetOf, whatOf } from "./release-model.ts";
 import { RollBack } from "./roll-back.tsx";
+import { shortName } from "./source.tsx";
 
 const words = text.releases;
 
@@ -69,7 +70,7 @@ export function ServerReleases({ server }: { server: Server }) {
         onOpen={({ number }) => setOpenNumber(number)}
         empty={
           answer !== null && (
-            <EmptyState icon={History} headingLevel={3} title={words.empty.title}>
+            <EmptyState icon={History} title={words.empty.title}>
               {words.empty.body}
             </EmptyState>
           )
@@ -96,17 +97,23 @@ const columns: Column<Release>[] = [
     align: "end",
     cell: (row) => <span className="tnum font-medium">{text.counts.plain(row.number)}</span>,
   },
-  { id: "at", header: headers.at, width: "7rem", cell: (row) => <At at={row.at} /> },
+  { id: "at", header: headers.at, width: "8.5rem", cell: (row) => <At at={row.at} /> },
   {
     id: "what",
     header: headers.what,
     width: "minmax(10rem, 1.6fr)",
     cell: (row) => (
-      <span className="flex min-w-0 items-baseline gap-2">
-        <code className="truncate font-mono text-xs">{whatOf(row)}</code>
-        {digestOf(row) !== null && <code className="shrink-0 font-mono text-2xs text-faint">{digestOf(row)}</code>}
-      </span>
+      <code className="truncate font-mono text-xs" title={whatOf(row)}>
+        {shortName(whatOf(row))}
+      </code>
     ),
+  },
+  {
+    id: "digest",
+    header: headers.digest,
+    width: "9.5rem",
+    showsFrom: 900,
+    cell: (row) => <code className="font-mono text-muted text-xs">{digestOf(row) ?? text.app.none}</code>,
   },
   {
     id: "outcome",

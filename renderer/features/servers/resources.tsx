@@ -76,7 +76,7 @@ export function ServerResources({ server }: { server: Server }) {
     },
   ];
   return (
-    <PageBody className="pt-4">
+    <PageBody className="pt-4" label={text.servers.resourcesTab}>
       {error !== null && (
         <div className="mb-4">
           <AppErrorNote error={error}>

@@ -40,7 +40,7 @@ export function ServerSecrets({ server }: { server: Server }) {
 
   if (spec.secrets.length === 0 && rows.length === 0)
     return (
-      <EmptyState icon={KeyRound} headingLevel={3} title={words.empty.title}>
+      <EmptyState icon={KeyRound} title={words.empty.title}>
         {words.empty.body}
       </EmptyState>
     );
@@ -109,7 +109,7 @@ function columnsFor(mayChange: boolean, begin: (doing: Doing) => void): Column<R
         ),
     },
     { id: "state", header: headers.state, width: "7rem", cell: (row) => <State secret={row} /> },
-    { id: "changed", header: headers.changed, width: "7.5rem", cell: ({ changedAt }) => <Changed at={changedAt} /> },
+    { id: "changed", header: headers.changed, width: "8.5rem", cell: ({ changedAt }) => <Changed at={changedAt} /> },
     {
       id: "actions",
       header: headers.actions,
@@ -120,7 +120,7 @@ function columnsFor(mayChange: boolean, begin: (doing: Doing) => void): Column<R
           <Button
             size="sm"
             disabled={!mayChange}
-            aria-label={words.replaceOf(secret.name)}
+            aria-label={secret.isSet === false ? words.setOf(secret.name) : words.replaceOf(secret.name)}
             onClick={() => begin({ what: "replace", secret })}
           >
             {secret.isSet === false ? words.set : words.replace}

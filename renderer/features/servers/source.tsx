@@ -19,7 +19,11 @@ export function sourceOf(server: Pick<Server, "spec" | "shared">): string {
 
 /** A source for a narrow column: without the scope or registry before its name, which servers of one kind share. */
 export function sourceName(source: ServerSource): string {
-  const whole = sourceText(source);
+  return shortName(sourceText(source));
+}
+
+/** A name without its scope or registry. */
+export function shortName(whole: string): string {
   return whole.slice(whole.lastIndexOf("/") + 1);
 }
 

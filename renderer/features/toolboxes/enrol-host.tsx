@@ -14,15 +14,21 @@ import { CompareFingerprint, withScheme } from "./fingerprint.tsx";
 
 const words = text.enrol;
 
-type Prepared = { id: string; command: string; expiresAt: number };
+export type Prepared = { id: string; command: string; expiresAt: number };
+
+type EnrolHostProps = {
+  /** The command that was made; null before. */
+  prepared: Prepared | null;
+  onPrepared(prepared: Prepared | null): void;
+  onDone(): void;
+};
 
 /** A new host by one pasted command: where the release is, the command, the address, the fingerprint. */
-export function EnrolHost({ onDone }: { onDone(): void }) {
-  const [prepared, setPrepared] = useState<Prepared | null>(null);
+export function EnrolHost({ prepared, onPrepared, onDone }: EnrolHostProps) {
   return prepared === null ? (
-    <MakeCommand onMade={setPrepared} />
+    <MakeCommand onMade={onPrepared} />
   ) : (
-    <AddEnrolled prepared={prepared} onAgain={() => setPrepared(null)} onDone={onDone} />
+    <AddEnrolled prepared={prepared} onAgain={() => onPrepared(null)} onDone={onDone} />
   );
 }
 
@@ -172,7 +178,7 @@ function AddEnrolled({ prepared, onAgain, onDone }: AddEnrolledProps) {
         <h3 className="font-semibold text-sm">{words.runTitle}</h3>
         <p className="text-muted text-sm">{words.runBody}</p>
         <div className="flex items-start gap-1 rounded-md border border-line bg-sunken py-1 pr-1 pl-2.5">
-          <code data-selectable className="min-w-0 flex-1 break-all py-1 font-mono text-xs">
+          <code data-selectable className="min-w-0 flex-1 py-1 font-mono text-xs [overflow-wrap:anywhere]">
             {prepared.command}
           </code>
           <CopyButton text={prepared.command} label={words.copyCommand} copiedLabel={text.app.copied} />

@@ -123,7 +123,7 @@ const columns: Column<RegistryLogin>[] = [
     width: "minmax(7rem, 1fr)",
     cell: ({ username }) => <span className="truncate">{username}</span>,
   },
-  { id: "changed", header: headers.changed, width: "7.5rem", cell: ({ changedAt }) => <Changed at={changedAt} /> },
+  { id: "changed", header: headers.changed, width: "8.5rem", cell: ({ changedAt }) => <Changed at={changedAt} /> },
 ];
 
 function Changed({ at }: { at: number }) {

@@ -57,7 +57,7 @@ export function ToolboxCalls({ toolbox }: { toolbox: Toolbox }) {
         rowLabel={({ method, path }) => words.call(method, path)}
         empty={
           answer !== null && (
-            <EmptyState icon={History} headingLevel={3} title={words.empty.title}>
+            <EmptyState icon={History} title={words.empty.title}>
               {words.empty.body}
             </EmptyState>
           )
@@ -69,7 +69,7 @@ export function ToolboxCalls({ toolbox }: { toolbox: Toolbox }) {
 
 const { columns: headers } = words;
 const columns: Column<ToolboxCall>[] = [
-  { id: "at", header: headers.at, width: "7rem", cell: ({ at }) => <At at={at} /> },
+  { id: "at", header: headers.at, width: "8.5rem", cell: ({ at }) => <At at={at} /> },
   {
     id: "what",
     header: headers.what,

@@ -7,6 +7,7 @@ import { text } from "../../text.ts";
 import { CopyButton } from "../../ui/copy-button.tsx";
 import { KeyValues } from "../../ui/key-values.tsx";
 import { StatusDot } from "../../ui/status.tsx";
+import { reachableFrom } from "./exposure.ts";
 
 /** What is known of a toolbox, and what of it can be reached from outside. */
 export function Facts({ toolbox }: { toolbox: Toolbox }) {
@@ -68,10 +69,22 @@ export function Facts({ toolbox }: { toolbox: Toolbox }) {
   );
 }
 
-function ExposureFact({ exposure: { beyondLoopback: found } }: { exposure: Exposure }) {
-  const isClosed = found === false || (Array.isArray(found) && found.length === 0);
-  if (isClosed) return <StatusDot tone="ok">{text.toolboxes.notExposed}</StatusDot>;
-  return <StatusDot tone="warn">{Array.isArray(found) ? text.toolboxes.exposedAs(found) : text.toolboxes.exposed}</StatusDot>;
+function ExposureFact({ exposure }: { exposure: Exposure }) {
+  const { isExpected, places } = reachableFrom(exposure);
+  if (places.length === 0 && !exposure.beyondLoopback) return <StatusDot tone="ok">{text.toolboxes.notExposed}</StatusDot>;
+  if (places.length === 0) return <StatusDot tone="warn">{text.toolboxes.exposed}</StatusDot>;
+  return (
+    <span className="flex flex-col gap-0.5">
+      <StatusDot tone={isExpected ? "ok" : "warn"}>
+        {isExpected ? text.toolboxes.exposedAsMeant : text.toolboxes.exposed}
+      </StatusDot>
+      {places.map((place) => (
+        <code key={place} className="font-mono text-muted text-xs">
+          {place}
+        </code>
+      ))}
+    </span>
+  );
 }
 
 /** What this host cannot give of the hardening every server gets. */
