@@ -912,8 +912,8 @@ export const text = {
     dialogTitle: (name: string) => `Roll ${name} back?`,
     dialogBody: (target: string, from: string | null) =>
       from === null
-        ? `${target} runs again as it was, with its configuration and secrets of then.`
-        : `${target} takes the place of ${from}, as it was: with its configuration and secrets of then.`,
+        ? `${target} runs again with its configuration of then. Secrets stay as they are now.`
+        : `${target} takes the place of ${from}, with its configuration of then. Secrets stay as they are now.`,
     dialogStaged: "It starts beside the one that runs, which stays if it does not answer. Open sessions may finish.",
     describe: (amount: number, what: string, when: string) => `Release ${amount} (${what}, ${when})`,
     before: "The release before",
@@ -968,8 +968,10 @@ export const text = {
     started: (name: string) => `${name} is being changed.`,
     removeTitle: (name: string) => `Remove ${name}?`,
     removeBody: "The value is removed from the toolbox and from the keychain, and the server is restarted without it.",
-    removeRequired: (name: string) =>
-      `${name} is required: without it the server cannot start again. The restart is refused, and every later start, until a value is set.`,
+    removeRequired: (name: string) => `${name} is required: the server does not start again until a value is set.`,
+    inUseTitle: (name: string) => `${name} is in use`,
+    inUse: (name: string, server: string) =>
+      `${server} runs and requires ${name}. Replace it, or stop the server first: then it can be removed, and the server does not start again until a value is set.`,
     affects: (amount: number) => `${count(amount, "agent is", "agents are")} connected:`,
     confirmRemove: "Remove",
   },

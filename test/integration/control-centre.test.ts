@@ -196,6 +196,67 @@ describe.skipIf(!parts.docker)("a control centre with this computer as its toolb
     await centre.window.until("a running server", () => wordFor(centre, serverId) === "running");
   });
 
+  it("updates the server beside the running one, lists its releases and goes back to the one before", async () => {
+    const before = await centre.client.servers.releases({ id: serverId });
+    const { spec } = centre.window.get("servers", serverId) ?? {};
+    const update = {
+      id: serverId,
+      source: spec?.source ?? { type: "oci" as const, image: "unknown" },
+      transport: { type: "stdio" } as const,
+      settings: { REGION: "north" },
+      permissions: serverPermissions.parse({ network: "none", memoryBytes: 256 * 2 ** 20 }),
+      keptSecrets: ["API_KEY"],
+    };
+    const activity = await ended((await centre.client.servers.update(update)).operationId);
+    expect(activity).toMatchObject({
+      kind: "deploy",
+      state: "succeeded",
+      toolChanges: { added: [], removed: [], changed: [] },
+    });
+    const updated = await centre.window.until("the update", ({ rows }) => {
+      const row = rows.servers.get(serverId);
+      return row?.spec.environment.REGION === "north" && row.observed.state === "present" && row;
+    });
+    expect(updated.spec.permissions.memoryBytes).toBe(256 * 2 ** 20);
+    expect(updated.spec.secrets).toEqual([{ name: "API_KEY", variable: "API_KEY", required: true }]);
+    expect(updated.observed).toMatchObject({ previous: { reference: expect.any(String) } });
+    const [newest, older] = await centre.client.servers.releases({ id: serverId });
+    expect([newest?.outcome, older?.outcome]).toEqual(["current", "replaced"]);
+    expect(newest?.number).toBe((before[0]?.number ?? 0) + 1);
+
+    const back = await ended((await centre.client.servers.rollback({ id: serverId })).operationId);
+    expect(back).toMatchObject({ kind: "rollback", state: "succeeded" });
+    await centre.window.until("what it was before", ({ rows }) => {
+      const row = rows.servers.get(serverId);
+      return row?.spec.environment.REGION === undefined && wordFor(centre, serverId) === "running";
+    });
+    expect((await centre.client.servers.releases({ id: serverId }))[0]).toMatchObject({ kind: "rollback", outcome: "current" });
+  });
+
+  it("replaces a secret by name, keeps a required one while it runs, and removes it when it is stopped", async () => {
+    const states = () => centre.client.servers.secrets({ id: serverId });
+    const [before] = await states();
+    expect(before).toMatchObject({ name: "API_KEY", required: true, isSet: true });
+    const replacement = { id: serverId, name: "API_KEY", value: `${canary}-2` };
+    const activity = await ended((await centre.client.servers.setSecret(replacement)).operationId);
+    expect(activity).toMatchObject({ kind: "rotate", state: "succeeded" });
+    expect(JSON.stringify(activity)).not.toContain(canary);
+    expect((await states())[0]?.changedAt).toBeGreaterThan(before?.changedAt ?? 0);
+
+    await expect(centre.client.servers.removeSecret({ id: serverId, name: "API_KEY" })).rejects.toSatisfy(
+      (error) => codeOf(error) === "SECRET_MISSING",
+    );
+    await ended((await centre.client.servers.stop({ id: serverId })).operationId);
+    await ended((await centre.client.servers.removeSecret({ id: serverId, name: "API_KEY" })).operationId);
+    expect((await states())[0]).toMatchObject({ name: "API_KEY", isSet: false });
+    await expect(centre.client.servers.start({ id: serverId })).rejects.toSatisfy(
+      (error) => codeOf(error) === "SECRET_MISSING",
+    );
+    await ended((await centre.client.servers.setSecret(replacement)).operationId);
+    await ended((await centre.client.servers.start({ id: serverId })).operationId);
+    await centre.window.until("a running server", () => wordFor(centre, serverId) === "running");
+  });
+
   it.each([
     [
       "a package that does not exist",
@@ -288,7 +349,22 @@ describe("a window with the role user", () => {
         toolboxes.update(nothing),
         toolboxes.reconnect(nothing),
         toolboxes.remove(nothing),
+        toolboxes.installSource(),
+        toolboxes.prepareEnrolment(nothing),
+        toolboxes.enrol(nothing),
+        toolboxes.rotateToken(nothing),
+        toolboxes.registries(nothing),
+        toolboxes.setRegistry(nothing),
+        toolboxes.removeRegistry(nothing),
+        toolboxes.audit(nothing),
+        toolboxes.exposure(nothing),
         servers.deploy(nothing),
+        servers.update(nothing),
+        servers.releases(nothing),
+        servers.rollback(nothing),
+        servers.secrets(nothing),
+        servers.setSecret(nothing),
+        servers.removeSecret(nothing),
         servers.redeploy(nothing),
         servers.start(nothing),
         servers.stop(nothing),

@@ -1,12 +1,17 @@
 import { describe, expect, it } from "vitest";
-import { release } from "../../../shared/dtma-protocol.ts";
+import { type Release, release } from "../../../shared/dtma-protocol.ts";
 import { digestOf, phraseOf, targetOf, whatOf } from "./release-model.ts";
 
-function made(number: number, outcome: "current" | "replaced" | "failed", digest: string | null) {
+function made(
+  number: number,
+  outcome: "current" | "replaced" | "failed",
+  digest: string | null,
+  kind: Release["kind"] = "deploy",
+) {
   return release.parse({
     number,
     at: number,
-    kind: "deploy",
+    kind,
     spec: {
       name: "time",
       source: { type: "npm", package: "time-mcp", version: "latest" },
@@ -21,20 +26,24 @@ function made(number: number, outcome: "current" | "replaced" | "failed", digest
 }
 
 describe("the release a roll back goes to", () => {
-  const releases = [made(4, "current", "d"), made(3, "failed", "c"), made(2, "replaced", "b"), made(1, "replaced", "a")];
   const kept = (digest: string) => ({ reference: "dtma/time", digest });
 
-  it("is the one the toolbox keeps, however many were tried since", () => {
+  it("is the one before the one that runs, however many failed in between", () => {
+    const releases = [made(4, "current", "d"), made(3, "failed", "c"), made(2, "replaced", "b"), made(1, "replaced", "a")];
     expect(targetOf(releases, kept("b"))?.number).toBe(2);
+  });
+
+  it("is not the one whose secret was changed: that is what runs", () => {
+    const releases = [made(3, "current", "a", "rotate"), made(2, "replaced", "a"), made(1, "replaced", "a")];
     expect(targetOf(releases, kept("a"))?.number).toBe(1);
   });
 
-  it("is the newest that was replaced where the image is not in the list", () => {
-    expect(targetOf(releases, kept("x"))?.number).toBe(2);
+  it("is not guessed where the toolbox keeps another", () => {
+    expect(targetOf([made(2, "current", "b"), made(1, "replaced", "a")], kept("x"))).toBeUndefined();
   });
 
   it("is none while the toolbox keeps none", () => {
-    expect(targetOf(releases, undefined)).toBeUndefined();
+    expect(targetOf([made(2, "current", "b"), made(1, "replaced", "a")], undefined)).toBeUndefined();
     expect(targetOf([made(1, "current", "a")], kept("a"))).toBeUndefined();
   });
 });

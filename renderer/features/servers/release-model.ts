@@ -19,13 +19,15 @@ export function phraseOf(release: Release, when: string): string {
 }
 
 /**
- * The release a roll back goes to: the newest one that was replaced, and that is what the toolbox keeps as the one before.
- * undefined while the toolbox keeps none, or does not say which.
+ * The release a roll back goes to: the one before the one that runs. A changed secret makes a release of its own, which goes
+ * back to where the one it was made of does. undefined while the toolbox keeps none, or keeps another than that.
  */
 export function targetOf(releases: readonly Release[], previous: ImageRun | undefined): Release | undefined {
   if (previous === undefined) return undefined;
-  const replaced = releases.filter(({ outcome }) => outcome === "replaced").sort((one, other) => other.number - one.number);
-  return replaced.find(({ image }) => image?.digest === previous.digest) ?? replaced[0];
+  const ran = releases.filter(({ outcome }) => outcome !== "failed").sort((one, other) => other.number - one.number);
+  const made = ran.findIndex(({ kind }) => kind !== "rotate");
+  const before = made === -1 ? undefined : ran[made + 1];
+  return before?.image?.digest === previous.digest ? before : undefined;
 }
 
 /** The digest of what ran, short enough for a column; null where nothing did. */

@@ -77,7 +77,12 @@ export function ServerSecrets({ server }: { server: Server }) {
         rowLabel={({ name }) => name}
       />
       {doing?.what === "replace" && <Replace server={server} secret={doing.secret} onClose={() => setDoing(null)} />}
-      {doing?.what === "remove" && <Remove server={server} secret={doing.secret} onClose={() => setDoing(null)} />}
+      {doing?.what === "remove" &&
+        (doing.secret.required && server.desired === "running" ? (
+          <InUse server={server} secret={doing.secret} onClose={() => setDoing(null)} />
+        ) : (
+          <Remove server={server} secret={doing.secret} onClose={() => setDoing(null)} />
+        ))}
     </>
   );
 }
@@ -195,6 +200,20 @@ function Replace({ server, secret, onClose }: DialogProps) {
           </Button>
         </div>
       </form>
+    </Dialog>
+  );
+}
+
+/** A running server keeps what it requires: says so instead of offering what its toolbox refuses. */
+function InUse({ server, secret, onClose }: DialogProps) {
+  return (
+    <Dialog isOpen onClose={onClose} title={words.inUseTitle(secret.name)} closeLabel={text.app.close} size="sm">
+      <div className="flex flex-col gap-4 pb-4">
+        <p className="text-muted text-sm">{words.inUse(secret.name, server.spec.name)}</p>
+        <div className="flex justify-end">
+          <Button onClick={onClose}>{text.app.close}</Button>
+        </div>
+      </div>
     </Dialog>
   );
 }
