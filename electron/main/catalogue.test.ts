@@ -64,6 +64,24 @@ describe("a server's spec", () => {
     });
   });
 
+  it("keeps secrets that the toolbox holds, required ones and those the template does not name", () => {
+    const { secrets } = specOf({ secrets: {}, keptSecrets: ["API_KEY", "OWN"] });
+    expect(secrets).toEqual([
+      { name: "API_KEY", variable: "API_KEY", required: true },
+      { name: "SECOND_KEY", variable: "SECOND_KEY", required: false },
+      { name: "OWN", variable: "OWN", required: true },
+    ]);
+  });
+
+  it("takes any package of PyPI, and install scripts where the person names the package", () => {
+    const open = (id: string) => template.parse(bundled.find((each) => each.id === id));
+    const input = { name: "one", transport: { type: "stdio" } as const, settings: {}, permissions };
+    const pypi = { type: "pypi", package: "mcp-server-time", version: "2026.7.1" } as const;
+    expect(toServerSpec(open("any-pypi-package"), { ...input, source: pypi }).source).toEqual(pypi);
+    const npm = { type: "npm", package: "time-mcp", version: "1.0.6", installScripts: true } as const;
+    expect(toServerSpec(open("any-npm-package"), { ...input, source: npm }).source).toEqual(npm);
+  });
+
   it.each([
     ["a required setting that is missing", { settings: {} }, "INVALID_INPUT", "settings.FOLDER"],
     ["a number that is none", { settings: { FOLDER: "/", LIMIT: "many" } }, "INVALID_INPUT", "settings.LIMIT"],
@@ -75,6 +93,12 @@ describe("a server's spec", () => {
       { source: { type: "npm", package: "other", version: "1" } as const },
       "INVALID_INPUT",
       "source",
+    ],
+    [
+      "install scripts the template does not ask for",
+      { source: { type: "npm", package: "example-server", version: "1.2.3", installScripts: true } as const },
+      "INVALID_INPUT",
+      "source.installScripts",
     ],
     ["an image for a package template", { source: { type: "oci", image: "a/b" } as const }, "INVALID_INPUT", "source"],
   ])("refuses %s and names the field", (_, changes, code, field) => {

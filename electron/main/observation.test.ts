@@ -192,3 +192,46 @@ describe("heartbeats and loads", () => {
     expect(row().load).toMatchObject({ at: 10_000, cpuPercent: 3 });
   });
 });
+
+describe("a server of the shared database that was updated", () => {
+  const shared: NonNullable<Server["shared"]> = {
+    toolboxName: "box",
+    templateTitle: null,
+    description: "",
+    status: "running",
+    reported: { state: "never" },
+    tools: null,
+    isSpecKnown: true,
+  };
+  const updated = rows.spec({ environment: { REGION: "north" } });
+  const queued = () => [...store.sync.entries()].map(({ payload }) => payload.spec);
+
+  function share(kind: Operation["kind"]): void {
+    const id = randomUUID() as OperationId;
+    store.write((tx) => {
+      tx.sync.setAccount({
+        id: "account",
+        target: { transport: "supabase", url: "https://example.invalid", publishableKey: "key" },
+        who: null,
+        phase: "steady",
+        bringsLocalRows: false,
+      });
+      tx.sync.setSynced("servers", server.id, { revision: 1, generation: 0, row: null });
+      tx.put("activities", { ...operation({ id, kind }), toolboxId: box.id, serverId: server.id });
+      tx.put("servers", { ...server, activeOperationId: id, shared });
+    });
+  }
+
+  it.each(["deploy", "rollback"] as const)("is described in the database as it is seen after a %s", (kind) => {
+    share(kind);
+    apply({ type: "server", server: { ...rows.observation(server), spec: updated } });
+    expect(queued()).toEqual([updated]);
+    expect(row().spec).toEqual(updated);
+  });
+
+  it("leaves the database alone when something else was done to it", () => {
+    share("restart");
+    apply({ type: "server", server: { ...rows.observation(server), spec: updated } });
+    expect(queued()).toEqual([]);
+  });
+});

@@ -16,7 +16,7 @@ const example = template.parse({
     { name: "MODE", title: "Mode", target: "variable", choices: ["fast", "exact"], default: "fast" },
     { name: "API_KEY", title: "API key", target: "variable", isRequired: true, isSecret: true, placeholder: "key" },
   ],
-  permissions: { network: "none", volumes: [{ name: "data", path: "/data" }] },
+  permissions: { network: "open", volumes: [{ name: "data", path: "/data" }] },
 });
 
 describe("the form of a template", () => {
@@ -32,6 +32,15 @@ describe("the form of a template", () => {
     expect(templateErrors(draft)).toEqual({});
     expect(toTemplateInput(draft).source).toEqual({ type: "npm", version: "latest" });
     expect(toTemplateInput({ ...draft, source: "oci" }).source).toEqual({ type: "oci" });
+  });
+
+  it("sends a template of any kind that is opened and saved as it was", () => {
+    const sources: (typeof example)["source"][] = [
+      { type: "pypi", package: "mcp-server-time", version: "2026.7.1" },
+      { type: "oci", image: "ghcr.io/owner/server:1", pull: "always" },
+      { type: "npm", package: "server", version: "1.0.0", installScripts: true },
+    ];
+    for (const source of sources) expect(toTemplateInput(templateDraftFor({ ...example, source })).source).toEqual(source);
   });
 
   it("forgets what a secret cannot have", () => {

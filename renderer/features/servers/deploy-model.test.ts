@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { deployInput } from "../../../shared/contract/servers.ts";
+import { deployInput, updateInput } from "../../../shared/contract/servers.ts";
 import { server as serverSchema } from "../../../shared/model/server.ts";
 import { type Template, template as templateSchema } from "../../../shared/model/template.ts";
-import { type Draft, draftFor, suggestName, toInput, validate } from "./deploy-model.ts";
+import { type Draft, draftFor, suggestName, toInput, toUpdate, validate } from "./deploy-model.ts";
 
 const toolboxId = "4b0a8f6e-3a6e-4f0e-9a53-0e2c4f1d2a10";
 const none = new Set<string>();
@@ -107,6 +107,78 @@ describe("toInput", () => {
   it("hands further arguments over one per line", () => {
     const input = toInput(anyPackage, draft(anyPackage, { package: "server", extraArguments: "--a\n\n b c \n" }), "x");
     expect(input.extraArguments).toEqual(["--a", "b c"]);
+  });
+});
+
+describe("the source that is sent", () => {
+  const open = (source: Template["source"]) => ({ ...anyPackage, source });
+
+  it("is a package of PyPI by name and version", () => {
+    const pypi = open({ type: "pypi", version: "latest" });
+    const typed = draft(pypi, { package: " mcp-server-time ", version: "2026.7.1" });
+    expect(validate(pypi, typed, "time", none)).toEqual({});
+    expect(toInput(pypi, typed, "time").source).toEqual({ type: "pypi", package: "mcp-server-time", version: "2026.7.1" });
+    expect(validate(pypi, { ...typed, version: "^1" }, "time", none)).toHaveProperty(["source.version"]);
+  });
+
+  it("asks for install scripts where the person or the template does", () => {
+    const typed = draft(anyPackage, { package: "server", installScripts: true });
+    expect(toInput(anyPackage, typed, "x").source).toMatchObject({ installScripts: true });
+    const asking = open({ type: "npm", package: "server", version: "1.0.0", installScripts: true });
+    expect(draft(asking).installScripts).toBe(true);
+    expect(toInput(asking, draft(asking), "x").source).toMatchObject({ installScripts: true });
+  });
+
+  it("says when the registry is asked only where that is not the usual", () => {
+    const image = open({ type: "oci" });
+    const typed = draft(image, { image: "ghcr.io/owner/server:1" });
+    expect(toInput(image, typed, "x").source).toEqual({ type: "oci", image: "ghcr.io/owner/server:1" });
+    expect(toInput(image, { ...typed, pull: "always" }, "x").source).toMatchObject({ pull: "always" });
+    const fixed = open({ type: "oci", image: "owner/server:1", pull: "never" });
+    expect(toInput(fixed, draft(fixed), "x").source).toEqual({ type: "oci", image: "owner/server:1", pull: "never" });
+  });
+});
+
+describe("an update", () => {
+  const running = serverSchema.parse({
+    id: "6d5f1c55-6d4f-4c3a-9f93-2f5f1f0c1a11",
+    toolboxId,
+    templateId: "any-npm-package",
+    spec: {
+      name: "mine",
+      source: { type: "npm", package: "server", version: "1.0.0" },
+      transport: { type: "stdio" },
+      secrets: [
+        { name: "TOKEN", variable: "TOKEN", required: true },
+        { name: "OLD", variable: "OLD", required: true },
+        { name: "KEPT", variable: "KEPT", required: true },
+      ],
+    },
+    desired: "running",
+    observed: { state: "never" },
+    tools: null,
+    load: null,
+    activeOperationId: null,
+    lastError: null,
+    createdAt: 0,
+  });
+  const held = new Set(running.spec.secrets.map(({ name }) => name));
+
+  it("keeps secrets that are not entered again, replaces those that are, and drops those whose line is gone", () => {
+    const opened = draftFor(anyPackage, null, running);
+    expect(validate(anyPackage, opened, "mine", none, held)).toEqual({});
+    const extras = opened.extras
+      .filter(({ name }) => name !== "OLD")
+      .map((extra) => (extra.name === "TOKEN" ? { ...extra, value: "new" } : extra));
+    const input = updateInput.parse(toUpdate(anyPackage, { ...opened, extras, version: "1.1.0" }, running));
+    expect(input).toMatchObject({ id: running.id, secrets: { TOKEN: "new" }, keptSecrets: ["KEPT"] });
+    expect(input.source).toMatchObject({ version: "1.1.0" });
+  });
+
+  it("does not ask again for a required secret of the template that the toolbox holds", () => {
+    const ready = draft(withSettings, { settings: { LIMIT: "1", ROOT: "/" } });
+    expect(validate(withSettings, ready, "search", none)).toHaveProperty(["secrets.API_KEY"]);
+    expect(validate(withSettings, ready, "search", none, new Set(["API_KEY"]))).toEqual({});
   });
 });
 
