@@ -651,6 +651,7 @@ export const text = {
     no: "No",
     permissions: "Permissions",
     permissionsBody: "What the template asks for. Change it only if the server needs more, or can do with less.",
+    permissionsNow: "What the server may do now.",
     memory: "Memory limit (MiB)",
     cpus: "CPU limit",
     network: "Network",
@@ -692,7 +693,6 @@ export const text = {
     replacing: "The server that failed is removed first.",
     updating: "The new release starts beside the old one, which stays until the new one answers.",
     update: "Update",
-    updateShort: (server: string) => `Update ${server}`,
     submittingUpdate: "Updating…",
     secretKept: "Left empty, it stays as it is.",
     stillThere: "The earlier server could not be removed in time.",
@@ -912,11 +912,11 @@ export const text = {
     dialogTitle: (name: string) => `Roll ${name} back?`,
     dialogBody: (target: string, from: string | null) =>
       from === null
-        ? `${target} runs again with its configuration of then. Secrets stay as they are now.`
-        : `${target} takes the place of ${from}, with its configuration of then. Secrets stay as they are now.`,
-    dialogStaged: "It starts beside the one that runs, which stays if it does not answer. Open sessions may finish.",
-    describe: (amount: number, what: string, when: string) => `Release ${amount} (${what}, ${when})`,
-    before: "The release before",
+        ? `It goes back to ${target}, with its configuration of then. Secrets stay as they are now.`
+        : `It goes from ${from} back to ${target}, with its configuration of then. Secrets stay as they are now.`,
+    dialogStaged: "The older one starts beside the one that runs, which stays if it does not answer. Open sessions may finish.",
+    describe: (amount: number, what: string, when: string) => `release ${amount} (${what}, ${when})`,
+    before: "the release before",
   },
 
   toolChanges: {

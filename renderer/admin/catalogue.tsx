@@ -113,21 +113,27 @@ export function DeployScreen({ id }: { id: string }) {
   const from = useRow("servers", useQuery("from"));
   const [edited] = useState(from);
   if (template === undefined) return <Missing />;
+  const isUpdate = edited?.observed.state === "present";
+  const title = edited === undefined ? text.deploy.short : text.deploy.edit(edited.spec.name);
   return (
     <>
-      <PageHeader
-        title={
-          edited === undefined
-            ? text.deploy.short
-            : edited.observed.state === "present"
-              ? text.deploy.updateShort(edited.spec.name)
-              : text.deploy.edit(edited.spec.name)
-        }
-        trail={[
-          { label: text.catalogue.title, href: places.catalogue },
-          { label: template.title, href: places.template(template.id) },
-        ]}
-      />
+      {isUpdate ? (
+        <PageHeader
+          title={text.servers.changeAndUpdate}
+          trail={[
+            { label: text.servers.title, href: places.servers },
+            { label: edited.spec.name, href: places.server(edited.id) },
+          ]}
+        />
+      ) : (
+        <PageHeader
+          title={title}
+          trail={[
+            { label: text.catalogue.title, href: places.catalogue },
+            { label: template.title, href: places.template(template.id) },
+          ]}
+        />
+      )}
       <PageBody className="pt-2" isFlush>
         <DeployForm key={template.id} template={template} toolboxId={toolboxId} edited={edited} />
       </PageBody>

@@ -195,6 +195,60 @@ describe.skipIf(!parts.docker || parts.chromium === undefined)("the whole way", 
     await expectAccessible();
   });
 
+  it("updates the server, and goes back to the release before, naming the agent that is connected", async () => {
+    await main().getByRole("row", { name: "everything" }).getByRole("gridcell", { name: "everything", exact: true }).click();
+    await main().getByRole("button", { name: "More actions" }).click();
+    await page.getByRole("menuitem", { name: "Change and update" }).click();
+    await main()
+      .getByRole("spinbutton", { name: /^Memory limit/ })
+      .fill("256");
+    await expectAccessible();
+    await main().getByRole("button", { name: "Update" }).click();
+    await main()
+      .getByText(/^Ready with \d+ tools/)
+      .waitFor({ timeout: 120_000 });
+    await main().getByRole("tab", { name: "Releases" }).click();
+    await main()
+      .getByRole("row", { name: /^Release 2,/ })
+      .getByText("Current")
+      .waitFor();
+    await expectAccessible();
+    await main().getByRole("button", { name: "Roll back to release 1" }).click();
+    await page.getByRole("dialog").getByText("Researcher").waitFor();
+    await expectAccessible();
+    await page.getByRole("dialog").getByRole("button", { name: "Roll back to release 1" }).click();
+    await main()
+      .getByRole("row", { name: /^Release 3,/ })
+      .getByText("Current")
+      .waitFor({ timeout: 120_000 });
+    await main().getByRole("tab", { name: "Secrets" }).click();
+    await main().getByText("It declares no secrets").waitFor();
+    await expectAccessible();
+  });
+
+  it("shows who called the toolbox, and makes the command for another one", async () => {
+    await goTo(page, "Toolboxes");
+    await main().getByRole("row", { name: "This computer" }).getByRole("gridcell").first().click();
+    await main().getByRole("tab", { name: "Audit log" }).click();
+    await main()
+      .getByRole("row", { name: /POST .*\/rollback$/ })
+      .first()
+      .waitFor();
+    await expectAccessible();
+    await main().getByRole("tab", { name: "Access" }).click();
+    await main().getByRole("button", { name: "Add a registry" }).waitFor();
+    await expectAccessible();
+    await goTo(page, "Toolboxes");
+    await main().getByRole("button", { name: "Add toolbox" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByRole("radio", { name: /^Copied to the machine/ }).click();
+    await dialog.getByRole("button", { name: "Make the command" }).click();
+    await dialog.getByText(/--enrol [0-9a-f]{64}:\d+/).waitFor();
+    await expectAccessible();
+    await page.keyboard.press("Escape");
+    await goTo(page, "Servers");
+  });
+
   it("stops, starts and deletes the server, naming the agent that is connected", async () => {
     await main().getByRole("row", { name: "everything" }).getByRole("gridcell", { name: "everything", exact: true }).click();
     await main().getByRole("button", { name: "Stop", exact: true }).click();

@@ -187,7 +187,14 @@ export function createDtmaClient(options: DtmaClientOptions): DtmaClient {
     deleteRegistry: async (registry) => void (await send("DELETE", `/v1/registries/${encodeURIComponent(registry)}`)),
     rotateToken: async (overlapSeconds) => (await ask(newToken, "POST", "/v1/token", { overlapSeconds })).token,
     audit: (after, limit) => ask(z.array(auditEntry), "GET", `/v1/audit?after=${after}&limit=${limit}`),
-    exposure: async () => (await ask(z.object({ exposure: exposure.optional() }), "GET", "/system")).exposure,
+    async exposure() {
+      try {
+        return (await ask(z.object({ exposure: exposure.optional() }), "GET", "/system")).exposure;
+      } catch (error) {
+        if (error instanceof AppError && error.code === "NOT_FOUND") return undefined;
+        throw error;
+      }
+    },
     shutdown: async (request) => void (await send("POST", "/v1/shutdown", { body: request })),
     mcpEndpoint: (name) => ({ url: new URL(mcpEndpointPath(name), base), fetch: http.fetch }),
     close: () => http.close(),

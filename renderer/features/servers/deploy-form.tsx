@@ -111,7 +111,10 @@ export function DeployForm({ template, toolboxId, edited }: DeployFormProps) {
           <TextArea isCode rows={2} value={draft.extraArguments} onChange={(extraArguments) => change({ extraArguments })} />
         </Field>
       </Group>
-      <Group title={text.deploy.permissions} hint={text.deploy.permissionsBody}>
+      <Group
+        title={text.deploy.permissions}
+        hint={updated === undefined ? text.deploy.permissionsBody : text.deploy.permissionsNow}
+      >
         <PermissionFields {...parts} />
       </Group>
       {draft.installScripts && <InstallScriptsWarning name={draft.package.trim()} />}

@@ -53,5 +53,5 @@ it("names the exact version that ran, and what was asked for where nothing did",
   expect(whatOf(made(2, "failed", null))).toBe("time-mcp@latest");
   expect(digestOf(made(2, "current", "sha256:0123456789abcdef"))).toBe("sha256:0123456789ab");
   expect(digestOf(made(2, "failed", null))).toBeNull();
-  expect(phraseOf(made(2, "replaced", "b"), "14:02")).toBe("Release 2 (time-mcp@1.0.2, 14:02)");
+  expect(phraseOf(made(2, "replaced", "b"), "14:02")).toBe("release 2 (time-mcp@1.0.2, 14:02)");
 });

@@ -1,7 +1,7 @@
 import type { ImageRun, Release } from "../../../shared/dtma-protocol.ts";
 import { text } from "../../text.ts";
 import type { StatusTone } from "../../ui/status.tsx";
-import { shortDigest, sourceText } from "./source.tsx";
+import { shortDigest, shortName, sourceText } from "./source.tsx";
 
 /* What a release is, in words. Pure. */
 
@@ -13,9 +13,9 @@ export function whatOf({ image, spec }: Pick<Release, "image" | "spec">): string
   return sourceText(spec.source);
 }
 
-/** A release in one phrase: `Release 3 (time-mcp@1.0.6, 14:02)`. */
+/** A release in one phrase: `release 3 (time-mcp@1.0.6, 14:02)`. */
 export function phraseOf(release: Release, when: string): string {
-  return text.releases.describe(release.number, whatOf(release), when);
+  return text.releases.describe(release.number, shortName(whatOf(release)), when);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { useEffect, useState } from "react";
+import { Fragment, useEffect, useState } from "react";
 import { installSource } from "../../../shared/contract/toolboxes.ts";
 import { api } from "../../api.ts";
 import { formatAge } from "../../format.ts";
@@ -178,8 +178,14 @@ function AddEnrolled({ prepared, onAgain, onDone }: AddEnrolledProps) {
         <h3 className="font-semibold text-sm">{words.runTitle}</h3>
         <p className="text-muted text-sm">{words.runBody}</p>
         <div className="flex items-start gap-1 rounded-md border border-line bg-sunken py-1 pr-1 pl-2.5">
-          <code data-selectable className="min-w-0 flex-1 py-1 font-mono text-xs [overflow-wrap:anywhere]">
-            {prepared.command}
+          <code data-selectable className="min-w-0 flex-1 py-1 font-mono text-xs">
+            {prepared.command.split(/ (?=--[a-z])/).map((part, index) => (
+              // A line of its own for each option, though it is one line where it is pasted.
+              <Fragment key={part}>
+                {index > 0 && " "}
+                <span className="inline-block max-w-full break-all">{part}</span>
+              </Fragment>
+            ))}
           </code>
           <CopyButton text={prepared.command} label={words.copyCommand} copiedLabel={text.app.copied} />
         </div>
