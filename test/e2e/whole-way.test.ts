@@ -85,7 +85,9 @@ describe.skipIf(!parts.docker || parts.chromium === undefined)("the whole way", 
     await main()
       .getByRole("list", { name: /^Steps/ })
       .waitFor();
-    await main().getByText("Running", { exact: true }).waitFor({ timeout: 180_000 });
+    await main()
+      .getByText(/^Ready with \d+ tools/)
+      .waitFor({ timeout: 180_000 });
     await main()
       .getByRole("tab", { name: /^Tools \d+/ })
       .click();

@@ -105,6 +105,18 @@ describe.skipIf(!parts.docker || parts.chromium === undefined)("the pictures of 
       await page.waitForTimeout(4_000);
       await shoot(name);
     }
+    await main().getByRole("button", { name: "More actions" }).click();
+    await page.getByRole("menuitem", { name: "Change and update" }).click();
+    await main()
+      .getByRole("spinbutton", { name: /^Memory limit/ })
+      .fill("256");
+    await main().getByRole("button", { name: "Update" }).click();
+    await running();
+    await main().getByRole("tab", { name: "Releases" }).click();
+    await main()
+      .getByRole("row", { name: /^Release 2,/ })
+      .waitFor();
+    await shoot("server-releases");
     await deploy(/^Memory/);
     await running();
     await deploy(/^Time/);
@@ -126,6 +138,13 @@ describe.skipIf(!parts.docker || parts.chromium === undefined)("the pictures of 
     await main().getByRole("row", { name: "This computer" }).getByRole("gridcell").first().click();
     await page.waitForTimeout(4_000);
     await shoot("toolbox");
+    await main().getByRole("tab", { name: "Audit log" }).click();
+    await main().getByRole("row", { name: /^PUT / }).first().waitFor();
+    await shoot("toolbox-calls");
+    await goTo(page, "Toolboxes");
+    await main().getByRole("button", { name: "Add toolbox" }).click();
+    await shoot("enrol");
+    await page.keyboard.press("Escape");
     await goTo(page, "Activity");
     await shoot("activity");
     await goTo(page, "Settings");
