@@ -102,11 +102,7 @@ const columns: Column<Release>[] = [
     id: "what",
     header: headers.what,
     width: "minmax(10rem, 1.6fr)",
-    cell: (row) => (
-      <code className="truncate font-mono text-xs" title={whatOf(row)}>
-        {shortName(whatOf(row))}
-      </code>
-    ),
+    cell: (row) => <What of={whatOf(row)} />,
   },
   {
     id: "digest",
@@ -130,7 +126,7 @@ const columns: Column<Release>[] = [
     id: "tools",
     header: headers.tools,
     width: "minmax(7rem, 1fr)",
-    showsFrom: 700,
+    showsFrom: 760,
     cell: ({ toolChanges }) => (
       <span className="truncate text-muted">
         {toolChanges === undefined ? text.app.none : (summaryOf(toolChanges) ?? text.toolChanges.sameShort)}
@@ -138,6 +134,18 @@ const columns: Column<Release>[] = [
     ),
   },
 ];
+
+/** A name gives way before its version does. */
+function What({ of: whole }: { of: string }) {
+  const short = shortName(whole);
+  const end = short.lastIndexOf("@") > 0 ? short.lastIndexOf("@") : short.length;
+  return (
+    <code className="flex min-w-0 font-mono text-xs" title={whole}>
+      <span className="truncate">{short.slice(0, end)}</span>
+      <span className="shrink-0">{short.slice(end)}</span>
+    </code>
+  );
+}
 
 function At({ at }: { at: number }) {
   const label = useNowSelect((now) => formatTime(at, now));

@@ -179,7 +179,7 @@ function AddEnrolled({ prepared, onAgain, onDone }: AddEnrolledProps) {
         <p className="text-muted text-sm">{words.runBody}</p>
         <div className="flex items-start gap-1 rounded-md border border-line bg-sunken py-1 pr-1 pl-2.5">
           <code data-selectable className="min-w-0 flex-1 py-1 font-mono text-xs">
-            {prepared.command.split(/ (?=--[a-z])/).map((part, index) => (
+            {prepared.command.split(/ (?=--[a-z]|\| )/).map((part, index) => (
               // A line of its own for each option, though it is one line where it is pasted.
               <Fragment key={part}>
                 {index > 0 && " "}
