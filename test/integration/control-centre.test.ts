@@ -83,6 +83,11 @@ describe.skipIf(!parts.docker)("a control centre with this computer as its toolb
     expect(toolbox).toMatchObject({ kind: "this-computer", docker: { state: "up" } });
     expect(toolbox.url).toMatch(/^https:\/\/127\.0\.0\.1:\d+/);
     expect(await centre.client.toolboxes.inspect({ url: toolbox.url ?? "" })).toEqual({ fingerprint: toolbox.fingerprint });
+    const { port } = new URL(toolbox.url ?? "");
+    expect(await centre.client.toolboxes.exposure({ id: toolboxId })).toMatchObject({
+      beyondLoopback: false,
+      listeners: expect.arrayContaining([{ what: "dtma", address: "127.0.0.1", port: Number(port) }]),
+    });
     await expect(centre.client.toolboxes.addThisComputer()).rejects.toSatisfy((error) => codeOf(error) === "ALREADY_EXISTS");
   });
 
