@@ -41,7 +41,10 @@ export function withHashedToken(text: string): string | undefined {
     .join("\n");
 }
 
-/** Puts the hash in the place of a token in clear, in one step that is seen as a whole; answers whether there was one. */
+/**
+ * Puts the hash in the place of a token in clear; answers whether there was one. In one step that is seen as a whole, but
+ * where the file alone may be written: in the sandbox of the service, and in a container that it is mounted into.
+ */
 export async function hideToken(file: string): Promise<boolean> {
   const path = await realpath(file);
   const text = withHashedToken(await readFile(path, "utf8"));
@@ -55,7 +58,8 @@ export async function hideToken(file: string): Promise<boolean> {
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
-    throw error;
+    if (!["EROFS", "EBUSY"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    await writeFile(path, text, { flush: true });
   }
   return true;
 }

@@ -11,7 +11,7 @@ import { Agent, fetch } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeRelease, type Release } from "../../dtma/release.ts";
 import { fingerprintOf } from "../../dtma/src/fingerprint.ts";
-import { dtmaInfo, operationAccepted, serverObservation } from "../../shared/dtma-protocol.ts";
+import { dtmaInfo, newToken, operationAccepted, serverObservation } from "../../shared/dtma-protocol.ts";
 import { operation } from "../../shared/model/operation.ts";
 import { createDebianMachine, type DebianMachine } from "../fixtures/debian-machine.ts";
 import { everythingRequest } from "../fixtures/dtma.ts";
@@ -20,7 +20,8 @@ import { parts } from "../setup/parts.ts";
 const root = join(import.meta.dirname, "..", "..");
 const script = join(root, "resources", "toolbox", "install.sh");
 const template = join(root, "resources", "cloud-init", "toolbox.yaml");
-const enrolment = `${createHash("sha256").update("a key that only the control centre has").digest("hex")}:1999999999`;
+const key = "a key that only the control centre has";
+const enrolment = `${createHash("sha256").update(key).digest("hex")}:1999999999`;
 
 /** What an installed DTMA has on the machine; after uninstalling, nothing of it is there. */
 const places = [
@@ -110,6 +111,25 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
       expect(await machine.mustSh("cat /etc/dtma.conf")).toContain(`DTMA_ENROLMENT=${enrolment}\n`);
       expect(output).not.toContain("dtma_");
       expect(await machine.mustSh("journalctl --no-pager; cat /run/dtma/ready")).not.toContain("dtma_");
+    });
+
+    it("gives its token to who has the key, once", async () => {
+      const base = `https://${await machine.address()}:30000`;
+      const dispatcher = new Agent({ connect: { rejectUnauthorized: false } });
+      const enrol = () =>
+        fetch(`${base}/v1/enrol`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ key }),
+          dispatcher,
+        });
+      const first = await enrol();
+      expect(first.status).toBe(201);
+      const { token, fingerprint } = newToken.parse(await first.json());
+      expect(output).toContain(`Fingerprint  ${fingerprint}\n`);
+      expect((await enrol()).ok).toBe(false);
+      const info = await fetch(`${base}/v1/info`, { headers: { authorization: `Bearer ${token}` }, dispatcher });
+      expect(info.status).toBe(200);
     });
 
     it("finds nothing wrong with the machine", async () => {
@@ -250,6 +270,9 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
       expect(await version()).toBe("0.1.0");
       expect(await machine.mustSh("systemctl show -p FragmentPath,ExecStart dtma")).toContain("/opt/dtma/current/");
       expect(await machine.mustSh("stat -c %a /etc/dtma.conf")).toBe("600\n");
+      const settings = await machine.mustSh("cat /etc/dtma.conf");
+      expect(settings).not.toContain(token);
+      expect(settings).toContain(`DTMA_AUTH_TOKEN_SHA256=${createHash("sha256").update(token).digest("hex")}\n`);
     });
 
     async function deploy(name: string, spec: Parameters<typeof everythingRequest>[1] = {}): Promise<void> {
