@@ -103,3 +103,19 @@ test("an HTTP server that never listens, or never answers, is silent", async () 
   });
   await expect(handshake(endpoint, { deadlineMs: 400, signal: never })).rejects.toMatchObject({ code: "SERVER_SILENT" });
 });
+
+test("an HTTP server that lets nobody in says so at once, and one that is still starting is asked again", async () => {
+  const port = await freePort();
+  const statuses = [503, 404, 401];
+  const server = createServer((_request, response) => {
+    response.statusCode = statuses.shift() ?? 500;
+    response.end();
+  });
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  closers.push(async () => server.close());
+  await expect(handshake({ type: "http", url: `http://127.0.0.1:${port}/mcp` }, options)).rejects.toMatchObject({
+    code: "SERVER_SILENT",
+    message: "The server refused the MCP handshake: The server refused the message with HTTP status 401.",
+  });
+  expect(statuses).toEqual([]);
+});
