@@ -11,8 +11,10 @@ INVARIANTS
 */
 
 const checkMs = 5_000;
-const shares = { busy: 0.4, idle: 0.03 };
+const shares = { busy: 0.4, idle: 0.1 };
+/** Collecting takes some twenty milliseconds: it must be worth it, and not come so often that it is work by itself. */
 const worthBytes = 2 * 2 ** 20;
+const collectEveryMs = 30_000;
 
 /**
  * Keeps V8's young generation at its first size, and its optimizing compilers asleep: the first function they compile
@@ -22,24 +24,29 @@ export function startSmall(): void {
   for (const flag of ["--semi-space-growth-factor=1", "--no-opt", "--no-maglev"]) setFlagsFromString(flag);
 }
 
-export type MemoryState = { isCompiling: boolean; heapBytesAtRest: number };
+export type MemoryState = { isCompiling: boolean; heapBytesAtRest: number; collectedAtMs: number };
 
 /** What to do after a while in which this share of a core was used. */
-export function nextMemoryStep(state: MemoryState, now: { cpuShare: number; heapBytes: number }): "compile" | "collect" | null {
+export function nextMemoryStep(
+  state: MemoryState,
+  now: { atMs: number; cpuShare: number; heapBytes: number },
+): "compile" | "collect" | null {
   if (now.cpuShare >= shares.busy) return state.isCompiling ? null : "compile";
-  return now.cpuShare < shares.idle && now.heapBytes > state.heapBytesAtRest + worthBytes ? "collect" : null;
+  if (now.cpuShare >= shares.idle || now.atMs - state.collectedAtMs < collectEveryMs) return null;
+  return now.heapBytes > state.heapBytesAtRest + worthBytes ? "collect" : null;
 }
 
 /** Wakes the compilers once there is work for them, and gives memory back when the work is done. Holds no process open. */
 export function keepSmall(): void {
-  const state: MemoryState = { isCompiling: false, heapBytesAtRest: 0 };
+  const state: MemoryState = { isCompiling: false, heapBytesAtRest: 0, collectedAtMs: Number.NEGATIVE_INFINITY };
   let before = process.cpuUsage();
   let checkedAt = performance.now();
 
   setInterval(() => {
     const { user, system } = process.cpuUsage(before);
     const at = performance.now();
-    const step = nextMemoryStep(state, { cpuShare: (user + system) / 1_000 / (at - checkedAt), heapBytes: heapBytes() });
+    const cpuShare = (user + system) / 1_000 / (at - checkedAt);
+    const step = nextMemoryStep(state, { atMs: at, cpuShare, heapBytes: heapBytes() });
     if (step === "compile") {
       state.isCompiling = true;
       for (const flag of ["--opt", "--maglev"]) setFlagsFromString(flag);
@@ -47,6 +54,7 @@ export function keepSmall(): void {
     if (step === "collect") {
       collect();
       state.heapBytesAtRest = heapBytes();
+      state.collectedAtMs = at;
     }
     // Collecting is no work that should count.
     before = process.cpuUsage();
@@ -59,7 +67,7 @@ function heapBytes(): number {
   return heap + external;
 }
 
-/** Some twenty milliseconds. V8 itself would wait for pressure that a quiet process never makes. */
+/** V8 itself would wait for pressure that a quiet process never makes. */
 function collect(): void {
   setFlagsFromString("--expose-gc");
   const gc = runInNewContext("gc") as (options: { type: string; execution: string; flavor: string }) => void;

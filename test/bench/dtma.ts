@@ -57,8 +57,8 @@ async function run(): Promise<void> {
   const bench = createBench();
   const figures: Record<string, unknown> = {};
   const rows: Row[] = [];
+  const toolbox = await createToolbox(bench);
   try {
-    const toolbox = await createToolbox(bench);
     for (const count of counts) {
       await toolbox.grow(count);
       say(`Measuring with ${count} servers …`);
@@ -93,6 +93,7 @@ async function run(): Promise<void> {
     print(rows);
     await save(figures);
   } finally {
+    await toolbox.clear();
     await bench.close();
   }
 }
@@ -155,12 +156,13 @@ async function createToolbox(bench: Bench) {
     async grow(count: number): Promise<void> {
       if (count > made) say(`Starting ${count - made} containers …`);
       const indexes = Array.from({ length: Math.max(0, count - made) }, (_, at) => made + at);
-      await Promise.all(
-        Array.from({ length: 4 }, async () => {
-          for (let index = indexes.shift(); index !== undefined; index = indexes.shift()) await add(index);
-        }),
-      );
+      await fourAtATime(indexes, add);
       made = Math.max(made, count);
+    },
+
+    /** A few at a time, too: of many that go at once, Engine 20.10 leaves ends in the network. */
+    async clear(): Promise<void> {
+      await fourAtATime(await engine.listContainers(labelOf(bench.label)), (id) => engine.removeContainer(id));
     },
 
     /** Memory at the end of the time that is watched, and the CPU used in it. */
@@ -224,6 +226,14 @@ async function createToolbox(bench: Bench) {
       return { standIn: asked, ours, oursHttps };
     },
   };
+}
+
+async function fourAtATime<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {
+  const waiting = [...all];
+  const worker = async () => {
+    for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) await work(one);
+  };
+  await Promise.all(Array.from({ length: 4 }, worker));
 }
 
 function labelOf(text: string): Record<string, string> {
