@@ -5,12 +5,12 @@ import type { Docker } from "./docker/docker.ts";
 import { readServerLabels } from "./labels.ts";
 import type { Log } from "./log.ts";
 import type { Secrets } from "./secrets.ts";
+import { secretsFolderOf } from "./server-container.ts";
 import type { Handshake, Servers } from "./servers.ts";
 
 /** How long a container without a required handshake must have run to count as started. */
 const stayUpMs = 1_500;
 const lastLines = 40;
-const secretsPath = "/run/secrets";
 
 type AnswerDeps = {
   docker: Docker;
@@ -29,7 +29,7 @@ export function createAnswering({ docker, secrets, servers, handshake, answerMs,
     const view = await docker.getContainer(containerId).catch(() => undefined);
     const hasEnded = view !== undefined && view.state !== "running";
     const printed = failure.output ?? (await outputOf(containerId));
-    const output = await secrets.scrub(view?.bindSources[secretsPath], printed);
+    const output = await secrets.scrub(view && secretsFolderOf(view), printed);
     const code = hasEnded || failure.code === "SERVER_NOT_RUNNING" ? "SERVER_EXITED" : failure.code;
     return new AppError(code, {
       ...(code === failure.code ? { message: failure.message } : {}),

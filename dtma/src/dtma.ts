@@ -44,6 +44,7 @@ import { openFulfiller } from "./report/fulfil.ts";
 import { createReporter } from "./report/index.ts";
 import { openTargetStore } from "./report/target.ts";
 import { createSecrets } from "./secrets.ts";
+import { removeServerContainer, secretsFolderOf } from "./server-container.ts";
 import { createServerLogs, type LogOptions } from "./server-logs.ts";
 import { createServers } from "./servers.ts";
 import { reachableHost, type Settings, SettingsError } from "./settings.ts";
@@ -157,9 +158,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     sessionCount: (name, container) => gateway.sessionCount(name, container),
     closeSessions: (name, container) => gateway.closeServer(name, container),
     async remove(container) {
-      await docker.removeContainer(container.id);
-      const folder = container.bindSources["/run/secrets"];
-      if (folder !== undefined) await secrets.remove(folder);
+      await removeServerContainer({ docker, secrets }, container);
       await collector.collect();
     },
     drainMs: gatewayLimits.idleMs,
@@ -193,7 +192,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     onDown: (name) => void gateway.closeServer(name).catch((error: unknown) => log.error("sessions.not-closed", error)),
     onGone: serverLogs.forget,
     logWriter: serverLogs.writer,
-    scrub: (container, text) => secrets.scrub(container.bindSources["/run/secrets"], text),
+    scrub: (container, text) => secrets.scrub(secretsFolderOf(container), text),
   });
   const operations = createOperations({
     servers,
@@ -312,7 +311,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     servers,
     operations,
     releases,
-    secretsOf: (server) => secrets.list(server.spec, server.container.bindSources["/run/secrets"]),
+    secretsOf: (server) => secrets.list(server.spec, secretsFolderOf(server.container)),
     access,
     registries,
     gateway,

@@ -25,6 +25,7 @@ import type { Network } from "./network.ts";
 import type { PackageSource, PlanStep } from "./plan.ts";
 import type { Releases } from "./releases.ts";
 import type { GivenSecrets, Secrets, WrittenSecrets } from "./secrets.ts";
+import { removeServerContainer, secretsFolderOf } from "./server-container.ts";
 import type { Handshake, Servers } from "./servers.ts";
 import type { Volumes } from "./volumes.ts";
 
@@ -36,7 +37,6 @@ INVARIANTS
 */
 
 const stopGraceSeconds = 10;
-const secretsPath = "/run/secrets";
 
 /** A container to be made in place of the one before: a deploy, a rollback, or other secrets. */
 export type ReleaseRequest = {
@@ -160,7 +160,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     const { spec, serverId, secrets: given, number, previous } = mustRequest(run);
     const image = run.made.image;
     if (image === undefined) throw new AppError("INTERNAL");
-    const written = await secrets.write(spec, { ...given, previousFolder: run.before?.bindSources[secretsPath] });
+    const written = await secrets.write(spec, { ...given, previousFolder: run.before && secretsFolderOf(run.before) });
     if (written !== undefined) run.made.secrets = written;
     const mounts = await volumes.create(spec, serverId, (names) => {
       run.made.volumes = names;
@@ -233,7 +233,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     const { before, made } = run;
     const { kind, number, spec } = mustRequest(run);
     await volumes.keep(made.volumes);
-    if (before !== undefined && made.hasStoppedOld) await removeContainer(before);
+    if (before !== undefined && made.hasStoppedOld) await removeServerContainer(deps, before);
     else if (before !== undefined) {
       await docker.setRestartPolicy(before.id, "no");
       await docker.renameContainer(before.id, drainName(scope, run.name, before.id));
@@ -269,14 +269,8 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     deps.servers().noteHealth(run.name, target(run), health, answered.tools);
   }
 
-  async function removeContainer(container: ContainerView): Promise<void> {
-    await docker.removeContainer(container.id);
-    const folder = container.bindSources[secretsPath];
-    if (folder !== undefined) await secrets.remove(folder);
-  }
-
   async function removeServer(name: string, containers: ContainerView[]): Promise<void> {
-    for (const container of containers) await removeContainer(container);
+    for (const container of containers) await removeServerContainer(deps, container);
     await deps.drains.end(name);
     await volumes.removeOfServer(name);
     await deps.access.removeServer(name);
@@ -289,13 +283,13 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     async check({ spec, secrets: given }, before) {
       checkSpec(spec);
       network.check(spec.permissions);
-      await secrets.check(spec, { ...given, previousFolder: before?.bindSources[secretsPath] });
+      await secrets.check(spec, { ...given, previousFolder: before && secretsFolderOf(before) });
     },
 
     async checkStart(container) {
       const spec = readServerLabels(container.labels)?.spec;
       if (spec === undefined) return;
-      const previousFolder = container.bindSources[secretsPath];
+      const previousFolder = secretsFolderOf(container);
       await secrets.check(spec, { values: {}, removed: [], previousFolder, mayLack: false });
     },
 

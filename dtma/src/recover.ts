@@ -7,6 +7,7 @@ import { containerName, containerRole, readServerLabels, type Scope, serverNameL
 import type { Log } from "./log.ts";
 import type { Network } from "./network.ts";
 import type { Secrets } from "./secrets.ts";
+import { removeServerContainer, secretsFolderOf } from "./server-container.ts";
 import type { Volumes } from "./volumes.ts";
 
 /*
@@ -19,7 +20,6 @@ INVARIANTS
 */
 
 const stopGraceSeconds = 10;
-const secretsPath = "/run/secrets";
 
 type RecoverDeps = {
   docker: Docker;
@@ -46,12 +46,6 @@ export type Recover = (containers: ContainerView[], isFirst: boolean) => Promise
 export function createRecover(deps: RecoverDeps): Recover {
   const { docker, scope, executor, images, secrets, volumes, network, drains, journal, log } = deps;
 
-  async function removeContainer(container: ContainerView): Promise<void> {
-    await docker.removeContainer(container.id);
-    const folder = container.bindSources[secretsPath];
-    if (folder !== undefined) await secrets.remove(folder);
-  }
-
   /** Undoes a replacement that did not come to its rename, and removes what a finished one has left. */
   async function tidy(name: string, own: ContainerView[]): Promise<void> {
     const inRole = (role: string) => own.find((container) => containerRole(container.name) === role);
@@ -60,7 +54,7 @@ export function createRecover(deps: RecoverDeps): Recover {
     const kept = current ?? old;
     const extra = own.filter((container) => container !== kept && !drains.has(container.id));
     const isTidy = extra.length === 0 && old === undefined;
-    for (const container of extra) await removeContainer(container);
+    for (const container of extra) await removeServerContainer(deps, container);
     if (!isTidy) log.info("server.recovered", { server: name });
     // Engine 20.10 does not bring back what ran when it was killed. What a person stopped was seen stopped before.
     const isDown = kept !== undefined && !["running", "restarting", "paused"].includes(kept.state);
@@ -110,7 +104,7 @@ export function createRecover(deps: RecoverDeps): Recover {
     for (const entry of journal.interrupted) deps.onOutcome(entry, await finish(entry, groups.get(entry.server) ?? []));
     const left = await look();
     await volumes.removePending(left);
-    await secrets.removeUnused(new Set(left.flatMap(({ bindSources }) => bindSources[secretsPath] ?? [])));
+    await secrets.removeUnused(new Set(left.flatMap((container) => secretsFolderOf(container) ?? [])));
     await journal.settle();
     await deps.collect();
     for (const container of left) {

@@ -12,6 +12,9 @@ INVARIANTS (DESIGN.md section 4)
 /** Executable, because tools unpack and run helpers there; setuid bits and devices do not count. */
 const tmpfsOptions = `rw,nosuid,nodev,exec,mode=1777,size=${64 * 2 ** 20}`;
 
+/** Where a server finds its secrets. */
+export const secretsPath = "/run/secrets";
+
 /** The body of `POST /containers/create` for a server. */
 export function containerBody(config: ContainerConfig): Record<string, unknown> {
   return {
@@ -46,7 +49,7 @@ export function containerBody(config: ContainerConfig): Record<string, unknown> 
         ...volumeMounts(config.volumes),
         ...(config.secretsFolder === undefined
           ? []
-          : [{ Type: "bind", Source: config.secretsFolder, Target: "/run/secrets", ReadOnly: true }]),
+          : [{ Type: "bind", Source: config.secretsFolder, Target: secretsPath, ReadOnly: true }]),
       ],
     },
   };
