@@ -5,12 +5,11 @@ import { formatTime } from "../../format.ts";
 import { places } from "../../places.ts";
 import { useCopy, useNowSelect } from "../../state/index.ts";
 import { text } from "../../text.ts";
-import { Banner } from "../../ui/banner.tsx";
 import { Button, buttonClass } from "../../ui/button.tsx";
 import { EmptyState } from "../../ui/empty-state.tsx";
 import { SkeletonRows } from "../../ui/skeleton.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
-import { AppErrorNote } from "../errors/index.tsx";
+import { AskedNotes } from "../errors/index.tsx";
 import { type AuditEntry, actorOf, changesOf, type NameOf, whatOf } from "./describe.ts";
 import { useAudit } from "./use-audit.ts";
 
@@ -80,20 +79,7 @@ function Entries({ isAdmin, isOnline, ownId }: EntriesProps) {
           </Button>
         </span>
       </div>
-      {!isOnline && (
-        <div className="px-5 pb-2">
-          <Banner tone="warn">{words.unreachable}</Banner>
-        </div>
-      )}
-      {audit.error !== null && isOnline && (
-        <div className="px-5 pb-2">
-          <AppErrorNote error={audit.error}>
-            <Button size="sm" onClick={audit.refresh}>
-              {text.app.retry}
-            </Button>
-          </AppErrorNote>
-        </div>
-      )}
+      <AskedNotes away={isOnline ? null : words.unreachable} error={isOnline ? audit.error : null} onRetry={audit.refresh} />
       <Table
         label={words.list}
         columns={columns}

@@ -14,7 +14,7 @@ import { SkeletonRows } from "../../ui/skeleton.tsx";
 import { StatusDot } from "../../ui/status.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
 import { summaryOf, ToolChangeList } from "../activity/index.ts";
-import { AppErrorNote } from "../errors/index.tsx";
+import { AppErrorNote, AskedNotes } from "../errors/index.tsx";
 import { digestOf, outcomeTones, targetOf, whatOf } from "./release-model.ts";
 import { RollBack } from "./roll-back.tsx";
 import { shortName } from "./source.tsx";
@@ -52,15 +52,7 @@ export function ServerReleases({ server }: { server: Server }) {
           )}
         </span>
       </div>
-      {error !== null && (
-        <div className="px-5 pb-2">
-          <AppErrorNote error={error}>
-            <Button size="sm" onClick={refresh}>
-              {text.app.retry}
-            </Button>
-          </AppErrorNote>
-        </div>
-      )}
+      <AskedNotes error={error} onRetry={refresh} />
       <Table
         label={words.list}
         columns={columns}

@@ -7,7 +7,6 @@ import { formatTime } from "../../format.ts";
 import { useAction, useAsked, useNowSelect, useRow } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Badge } from "../../ui/badge.tsx";
-import { Banner } from "../../ui/banner.tsx";
 import { Button, IconButton } from "../../ui/button.tsx";
 import { ConfirmDialog } from "../../ui/confirm-dialog.tsx";
 import { Dialog } from "../../ui/dialog.tsx";
@@ -17,7 +16,7 @@ import { SkeletonRows } from "../../ui/skeleton.tsx";
 import { StatusDot } from "../../ui/status.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
 import { announce } from "../../ui/toast.tsx";
-import { AppErrorNote } from "../errors/index.tsx";
+import { AppErrorNote, AskedNotes } from "../errors/index.tsx";
 import { useConnectedAgents } from "./connected-agents.ts";
 
 const words = text.secrets;
@@ -55,20 +54,7 @@ export function ServerSecrets({ server }: { server: Server }) {
           </Button>
         </span>
       </div>
-      {!isLinked && (
-        <div className="px-5 pb-2">
-          <Banner tone="warn">{words.away}</Banner>
-        </div>
-      )}
-      {error !== null && (
-        <div className="px-5 pb-2">
-          <AppErrorNote error={error}>
-            <Button size="sm" onClick={refresh}>
-              {text.app.retry}
-            </Button>
-          </AppErrorNote>
-        </div>
-      )}
+      <AskedNotes away={isLinked ? null : words.away} error={error} onRetry={refresh} />
       <Table
         label={words.list}
         columns={columnsFor(mayChange, setDoing)}

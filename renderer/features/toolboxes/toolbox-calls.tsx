@@ -5,13 +5,12 @@ import { api } from "../../api.ts";
 import { formatDuration, formatTime } from "../../format.ts";
 import { useAsked, useNowSelect } from "../../state/index.ts";
 import { text } from "../../text.ts";
-import { Banner } from "../../ui/banner.tsx";
 import { Button } from "../../ui/button.tsx";
 import { EmptyState } from "../../ui/empty-state.tsx";
 import { SkeletonRows } from "../../ui/skeleton.tsx";
 import { StatusDot, type StatusTone } from "../../ui/status.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
-import { AppErrorNote } from "../errors/index.tsx";
+import { AskedNotes } from "../errors/index.tsx";
 
 const words = text.calls;
 
@@ -35,20 +34,7 @@ export function ToolboxCalls({ toolbox }: { toolbox: Toolbox }) {
           </Button>
         </span>
       </div>
-      {!isLinked && (
-        <div className="px-5 pb-2">
-          <Banner tone="warn">{text.toolboxAccess.needsLink}</Banner>
-        </div>
-      )}
-      {error !== null && (
-        <div className="px-5 pb-2">
-          <AppErrorNote error={error}>
-            <Button size="sm" onClick={refresh}>
-              {text.app.retry}
-            </Button>
-          </AppErrorNote>
-        </div>
-      )}
+      <AskedNotes away={isLinked ? null : text.toolboxAccess.needsLink} error={error} onRetry={refresh} />
       <Table
         label={words.list}
         columns={columns}
