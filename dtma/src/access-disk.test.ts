@@ -21,6 +21,7 @@ function createDisk() {
         disk.writes += 1;
         files.set(name, content);
       },
+      setAside: async () => undefined,
       close: () => undefined,
     } satisfies DataFolder,
   };

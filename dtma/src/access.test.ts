@@ -28,6 +28,7 @@ describe("the access list", () => {
       if (isDiskFull) throw new Error("ENOSPC");
       files.set(name, content);
     },
+    async setAside() {},
     close() {},
   };
   const open = () =>

@@ -3,7 +3,9 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, readFile, realpath, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import type { z } from "zod";
 import { AppError } from "../../shared/errors.ts";
+import type { Log } from "./log.ts";
 import { SettingsError } from "./settings.ts";
 
 /*
@@ -17,6 +19,8 @@ export type DataFolder = {
   path: string;
   /** Reads a file of ours; undefined when there is none. */
   read(name: string): Promise<string | undefined>;
+  /** Renames a file of ours that cannot be understood to `NAME.broken`, where a person can look at it. */
+  setAside(name: string): Promise<void>;
   /** Replaces a file of ours as a whole, readable by us only. */
   write(name: string, content: string): Promise<void>;
   close(): void;
@@ -39,6 +43,9 @@ export async function openDataFolder(folder: string): Promise<DataFolder> {
       const file = join(path, name);
       return existsSync(file) ? await readFile(file, "utf8") : undefined;
     },
+    async setAside(name) {
+      await rename(join(path, name), join(path, `${name}.broken`));
+    },
     async write(name, content) {
       const temporary = join(path, `${name}.${randomBytes(6).toString("hex")}.tmp`);
       try {
@@ -51,6 +58,22 @@ export async function openDataFolder(folder: string): Promise<DataFolder> {
     },
     close: () => lock.close(),
   };
+}
+
+/**
+ * What a file of ours holds; undefined when there is none. One that is torn, or was written by a newer DTMA, is set aside and
+ * counts as none: no such file is a reason to stand still for ever.
+ */
+export async function readKept<T>(data: DataFolder, name: string, schema: z.ZodType<T>, log: Log): Promise<T | undefined> {
+  const text = await data.read(name);
+  if (text === undefined) return undefined;
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (error) {
+    log.error("file.set-aside", error, { file: name });
+    await data.setAside(name);
+    return undefined;
+  }
 }
 
 /** A full disk is something a person can mend; anything else stays what it is. */
