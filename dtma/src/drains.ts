@@ -5,7 +5,7 @@ import type { Log } from "./log.ts";
 A container whose server runs in a newer one already: it stays while sessions are open in it.
 
 INVARIANTS
-- It goes as soon as its last session has ended, and in any case after a while.
+- It goes as soon as its last session has ended, and in any case after a while. A removal that fails is tried again.
 - What drains is not the server's any more: nothing new is led into it.
 */
 
@@ -20,6 +20,8 @@ export interface Drains {
   /** Ends all of them, once no session is open any more. */
   close(): Promise<void>;
 }
+
+const retryMs = 30_000;
 
 type DrainsDeps = {
   sessionCount(server: string, containerId: string): number;
@@ -38,21 +40,26 @@ export function createDrains({ sessionCount, closeSessions, remove, drainMs, log
     const { server, container } = drain;
     drain.gone ??= (async () => {
       clearTimeout(drain.timer);
-      await closeSessions(server, container.id);
-      await remove(container);
-      log.info("server.drained", { server, container: container.id });
-    })().finally(() => drains.delete(container.id));
+      try {
+        await closeSessions(server, container.id);
+        await remove(container);
+        drains.delete(container.id);
+        log.info("server.drained", { server, container: container.id });
+      } catch (error) {
+        drain.gone = undefined;
+        drain.timer = startTimer(() => finishLater(drain), retryMs);
+        throw error;
+      }
+    })();
     return drain.gone;
   }
 
-  /** What cannot be removed now is removed by the next start. */
   const finishLater = (drain: Drain) =>
     void finish(drain).catch((error: unknown) => log.error("server.not-drained", error, { server: drain.server }));
 
   return {
     begin(server, container) {
-      const timer = setTimeout(() => finishLater(drain), drainMs);
-      timer.unref();
+      const timer = startTimer(() => finishLater(drain), drainMs);
       const drain: Drain = { server, container, timer, gone: undefined };
       drains.set(container.id, drain);
       if (sessionCount(server, container.id) === 0) finishLater(drain);
@@ -70,4 +77,8 @@ export function createDrains({ sessionCount, closeSessions, remove, drainMs, log
       await Promise.all([...drains.values()].map(finish));
     },
   };
+}
+
+function startTimer(work: () => void, ms: number): NodeJS.Timeout {
+  return setTimeout(work, ms).unref();
 }

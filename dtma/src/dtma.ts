@@ -109,9 +109,9 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
   const engine = createDocker(settings.dockerHost, process.env);
   const docker = seams.docker?.(engine) ?? engine;
   const secrets = createSecrets(data.path);
-  const volumes = createVolumes({ docker, scope, data });
+  const volumes = createVolumes({ docker, scope, data, log });
   const releases = await openReleases(data, log);
-  const journal = await openJournal(data);
+  const journal = await openJournal(data, log);
   const egress = createEgressProxy({ findClient: createFindClient(docker, networkName(scope, "restricted")), log });
   const network = createNetwork({
     docker,

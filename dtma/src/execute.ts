@@ -81,8 +81,8 @@ export interface Executor {
   /** SECRET_MISSING for a server that is to start and was not given what it requires. */
   checkStart(container: ContainerView): Promise<void>;
   run(step: PlanStep, run: Run): Promise<void>;
-  /** Takes a deploy back that did not succeed, and notes why. */
-  undo(run: Run, failure: AppError): Promise<void>;
+  /** Takes a deploy back that did not succeed, and notes why; begins nothing more once the signal has ended. */
+  undo(run: Run, failure: AppError, signal: AbortSignal): Promise<void>;
   /** Removes all that there is of a server. */
   removeServer(name: string, containers: ContainerView[]): Promise<void>;
 }
@@ -221,41 +221,41 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     if (before !== undefined) await docker.renameContainer(before.id, containerName(scope, run.name, "old"));
     await docker.renameContainer(id, containerName(scope, run.name));
     run.made.isFinished = true;
-    try {
-      await settle(run);
-    } catch (error) {
-      log.error("deploy.not-settled", error, { server: run.name });
-    }
+    await settle(run);
   }
 
-  /** What follows once the server has its new container. */
+  /**
+   * What follows once the server has its new container. Nothing of it can make the deploy fail any more, and no part waits
+   * for another: what fails is logged, and put in order by the next start.
+   */
   async function settle(run: Run): Promise<void> {
-    const { before, made } = run;
+    const { before, made, name } = run;
     const { kind, number, spec } = mustRequest(run);
-    await volumes.keep(made.volumes);
-    if (before !== undefined && made.hasStoppedOld) await removeServerContainer(deps, before);
-    else if (before !== undefined) {
-      await docker.setRestartPolicy(before.id, "no");
-      await docker.renameContainer(before.id, drainName(scope, run.name, before.id));
-      deps.drains.begin(run.name, before);
-    }
+    const attempt = (work: () => Promise<void>) =>
+      work().catch((error: unknown) => log.error("deploy.not-settled", error, { server: name }));
+    if (before !== undefined && made.hasStoppedOld) await attempt(() => removeServerContainer(deps, before));
+    else if (before !== undefined) await attempt(() => beginDrain(name, before));
+    await attempt(() => volumes.keep(made.volumes));
     const { image, answer: answered, toolChanges } = made;
-    await releases.succeeded(
-      run.name,
-      {
-        number,
-        at: Date.now(),
-        kind,
-        spec,
-        image: image === undefined ? null : toImageRun(image),
-        ...(toolChanges === undefined ? {} : { toolChanges }),
-      },
-      answered?.tools,
-    );
-    await deps.servers().refresh(run.name);
+    const entry = {
+      number,
+      at: Date.now(),
+      kind,
+      spec,
+      image: image === undefined ? null : toImageRun(image),
+      ...(toolChanges === undefined ? {} : { toolChanges }),
+    };
+    await attempt(() => releases.succeeded(name, entry, answered?.tools));
+    await attempt(() => deps.servers().refresh(name));
     noteHealth(run);
     letGo(run);
-    await collector.collect();
+    await attempt(() => collector.collect());
+  }
+
+  async function beginDrain(name: string, before: ContainerView): Promise<void> {
+    await docker.setRestartPolicy(before.id, "no");
+    await docker.renameContainer(before.id, drainName(scope, name, before.id));
+    deps.drains.begin(name, before);
   }
 
   function letGo({ made }: Run): void {
@@ -274,7 +274,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     await deps.drains.end(name);
     await volumes.removeOfServer(name);
     await deps.access.removeServer(name);
-    await releases.forget(name);
+    await releases.forget(name).catch((error: unknown) => log.error("releases.not-forgotten", error, { server: name }));
     await deps.servers().refresh(name);
     await collector.collect();
   }
@@ -343,24 +343,28 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       }
     },
 
-    async undo(run, failure) {
-      const { request, before, made } = run;
+    async undo(run, failure, signal) {
+      const { request, before, made, name } = run;
       letGo(run);
       if (request === undefined || made.isFinished) return;
       if (made.containerId !== undefined) await docker.removeContainer(made.containerId);
-      else await removeByName(containerName(scope, run.name, "new"));
+      else await removeByName(containerName(scope, name, "new"));
+      signal.throwIfAborted();
       if (made.secrets !== undefined) await secrets.remove(made.secrets.folder);
       await volumes.remove(made.volumes);
+      signal.throwIfAborted();
       if (before !== undefined) {
         const now = await docker.getContainer(before.id);
-        if (now !== undefined && now.name !== containerName(scope, run.name)) {
-          await docker.renameContainer(before.id, containerName(scope, run.name));
+        if (now !== undefined && now.name !== containerName(scope, name)) {
+          await docker.renameContainer(before.id, containerName(scope, name));
         }
+        signal.throwIfAborted();
         if (made.hasStoppedOld && before.restartPolicy === "unless-stopped") await docker.startContainer(before.id);
         const { kind, number, spec } = request;
         const image = made.image === undefined ? null : toImageRun(made.image);
-        await releases.failed(run.name, { number, at: Date.now(), kind, spec, image, error: failure.toShape() });
+        await releases.failed(name, { number, at: Date.now(), kind, spec, image, error: failure.toShape() });
       }
+      signal.throwIfAborted();
       await collector.collect();
     },
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { operation } from "../../shared/model/operation.ts";
-import type { DataFolder } from "./data-folder.ts";
+import { type DataFolder, readKept } from "./data-folder.ts";
+import type { Log } from "./log.ts";
 
 /*
 INVARIANTS
@@ -25,9 +26,10 @@ export interface Journal {
   settle(): Promise<void>;
 }
 
-export async function openJournal(data: DataFolder): Promise<Journal> {
-  const text = await data.read(fileName);
-  let interrupted = text === undefined ? [] : z.array(entry).parse(JSON.parse(text));
+/** An entry that a newer DTMA wrote and this one does not know is nothing it can finish; the names of containers still are. */
+export async function openJournal(data: DataFolder, log: Log): Promise<Journal> {
+  const kept = (await readKept(data, fileName, z.array(z.unknown()), log)) ?? [];
+  let interrupted = kept.map((each) => entry.safeParse(each)).flatMap(({ data: known }) => known ?? []);
   const open = new Map<string, JournalEntry>();
   let writing: Promise<void> = Promise.resolve();
 

@@ -146,7 +146,7 @@ export function createOperations(deps: OperationsDeps): Operations {
       },
     };
     try {
-      await journal.begin({ ...operation, ...(request === undefined ? {} : { release: request.number }) });
+      await note(operation, request);
       if (steps.some((step) => step.do === "start-container")) leave = await slots.enter(signal);
       for (const step of steps) {
         const id = visibleStep(step);
@@ -183,16 +183,22 @@ export function createOperations(deps: OperationsDeps): Operations {
     await servers.refresh(name).catch((error: unknown) => log.error("server.refresh-failed", error, { server: name }));
   }
 
+  /** A full disk must not keep anybody from stopping and deleting, which is how it gets room again. */
+  async function note(operation: Operation, request: Run["request"]): Promise<void> {
+    const entry = { ...operation, ...(request === undefined ? {} : { release: request.number }) };
+    await journal.begin(entry).catch((error: unknown) => {
+      if (request !== undefined) throw error;
+      log.error("journal.not-written", error, { operationId: operation.id });
+    });
+  }
+
+  /** The server is free only once this has settled: each of its calls has a deadline of its own. */
   async function undo(run: Run, { id }: Operation, failure: AppError): Promise<void> {
-    const timeout = Promise.withResolvers<never>();
-    const handle = setTimeout(() => timeout.reject(new AppError("DEADLINE_EXCEEDED")), undoDeadlineMs);
     try {
-      await Promise.race([executor.undo(run, failure), timeout.promise]);
+      await executor.undo(run, failure, AbortSignal.timeout(undoDeadlineMs));
     } catch (error) {
       // Docker went away: its return, or the next start, puts it in order.
       log.error("operation.not-undone", error, { operationId: id });
-    } finally {
-      clearTimeout(handle);
     }
   }
 

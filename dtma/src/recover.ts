@@ -1,10 +1,11 @@
+import { AppError } from "../../shared/errors.ts";
 import type { ContainerView, Docker } from "./docker/docker.ts";
 import type { Drains } from "./drains.ts";
 import type { Executor } from "./execute.ts";
 import type { Images } from "./images/images.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import { containerName, containerRole, readServerLabels, type Scope, serverNameLabel } from "./labels.ts";
-import type { Log } from "./log.ts";
+import type { Log, LogFields } from "./log.ts";
 import type { Network } from "./network.ts";
 import type { Secrets } from "./secrets.ts";
 import { removeServerContainer, secretsFolderOf } from "./server-container.ts";
@@ -90,28 +91,51 @@ export function createRecover(deps: RecoverDeps): Recover {
     return groups;
   }
 
-  return async function recover(containers, isFirst) {
-    for (const [name, own] of byServer(containers)) {
-      if (deps.isBusy(name)) continue;
-      await tidy(name, own).catch((error: unknown) => log.error("server.not-recovered", error, { server: name }));
+  /** Without Docker nothing can be put in order, so the next connection tries again; anything else must not stop the rest. */
+  async function attempt<T>(event: string, fields: LogFields, work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof AppError && error.code === "DOCKER_UNAVAILABLE") throw error;
+      log.error(event, error, fields);
+      return undefined;
     }
-    await network.restoreRule();
+  }
+
+  async function look(containers: readonly { id: string }[]): Promise<ContainerView[]> {
+    const views = await Promise.all(containers.map(({ id }) => docker.getContainer(id)));
+    return views.filter((view) => view !== undefined);
+  }
+
+  return async function recover(containers, isFirst) {
+    for (const [server, listed] of byServer(containers)) {
+      await attempt("server.not-recovered", { server }, async () => {
+        // An operation may have worked on it since the list was made.
+        const own = await look(listed);
+        if (!deps.isBusy(server)) await tidy(server, own);
+      });
+    }
+    await attempt("network.not-recovered", {}, () => network.restoreRule());
     if (!isFirst) return;
-    await images.removeInterrupted();
-    const look = async () =>
-      (await Promise.all(containers.map(({ id }) => docker.getContainer(id)))).filter((view) => view !== undefined);
-    const groups = byServer(await look());
-    for (const entry of journal.interrupted) deps.onOutcome(entry, await finish(entry, groups.get(entry.server) ?? []));
-    const left = await look();
-    await volumes.removePending(left);
-    await secrets.removeUnused(new Set(left.flatMap((container) => secretsFolderOf(container) ?? [])));
-    await journal.settle();
-    await deps.collect();
+    await attempt("images.not-recovered", {}, () => images.removeInterrupted());
+    const groups = byServer(await look(containers));
+    for (const entry of journal.interrupted) {
+      const fields = { operationId: entry.id, kind: entry.kind, server: entry.server };
+      const isDone = await attempt("operation.not-recovered", fields, () => finish(entry, groups.get(entry.server) ?? []));
+      deps.onOutcome(entry, isDone === true);
+    }
+    const left = await look(containers);
+    await attempt("volumes.not-recovered", {}, () => volumes.removePending(left));
+    const folders = new Set(left.flatMap((container) => secretsFolderOf(container) ?? []));
+    await attempt("secrets.not-recovered", {}, () => secrets.removeUnused(folders));
+    await attempt("journal.not-settled", {}, () => journal.settle());
+    await attempt("images.not-collected", {}, () => deps.collect());
     for (const container of left) {
+      const fields = { container: container.id };
       if (container.state === "running") {
-        await docker.endProcesses(container).catch((error: unknown) => log.error("process.not-ended", error));
+        await attempt("process.not-ended", fields, () => docker.endProcesses(container));
       } else if (container.restartPolicy === "unless-stopped" && container.state !== "restarting") {
-        await docker.startContainer(container.id).catch((error: unknown) => log.error("server.not-started", error));
+        await attempt("server.not-started", fields, () => docker.startContainer(container.id));
       }
     }
   };

@@ -1,7 +1,8 @@
 import type { Pack } from "tar-stream";
+import { z } from "zod";
 import type { ServerId } from "../../shared/model/ids.ts";
 import type { ServerSpec } from "../../shared/model/spec.ts";
-import type { DataFolder } from "./data-folder.ts";
+import { type DataFolder, readKept } from "./data-folder.ts";
 import type { ContainerView, Docker } from "./docker/docker.ts";
 import { serverUser } from "./images/runtime.ts";
 import { sendTar } from "./images/tar.ts";
@@ -15,6 +16,7 @@ import {
   volumeLabels,
   volumeName,
 } from "./labels.ts";
+import type { Log } from "./log.ts";
 
 /*
 INVARIANTS
@@ -38,9 +40,17 @@ export interface Volumes {
   removePending(left: readonly ContainerView[]): Promise<void>;
 }
 
-export function createVolumes({ docker, scope, data }: { docker: Docker; scope: Scope; data: DataFolder }): Volumes {
+type VolumesDeps = { docker: Docker; scope: Scope; data: DataFolder; log: Log };
+
+export function createVolumes({ docker, scope, data, log }: VolumesDeps): Volumes {
   const pending = new Set<string>();
-  const save = () => data.write(fileName, JSON.stringify([...pending]));
+  let writing: Promise<void> = Promise.resolve();
+
+  /** Writes follow one another, each with all there is at its moment. */
+  function save(): Promise<void> {
+    writing = writing.catch(() => {}).then(() => data.write(fileName, JSON.stringify([...pending])));
+    return writing;
+  }
 
   async function strikeOut(volumes: readonly string[]): Promise<void> {
     if (volumes.length === 0) return;
@@ -100,7 +110,7 @@ export function createVolumes({ docker, scope, data }: { docker: Docker; scope: 
           return server.spec.permissions.volumes.map(({ name }) => volumeName(scope, server.serverId, name));
         }),
       );
-      const written = JSON.parse((await data.read(fileName)) ?? "[]") as string[];
+      const written = (await readKept(data, fileName, z.array(z.string()), log)) ?? [];
       for (const volume of written) if (!used.has(volume)) await docker.removeVolume(volume);
       await save();
     },

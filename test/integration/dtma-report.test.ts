@@ -323,9 +323,11 @@ describe.skipIf(!parts.docker || !parts.postgres)("a toolbox that reports to a s
       expect(JSON.stringify(shown)).not.toMatch(isCanary);
       expect(toolbox.dtma.log()).not.toMatch(isCanary);
       const holding: string[] = [];
+      // The history of releases holds specs, whose environment is no secret.
+      const isSecret = new RegExp(`canary-(?:token|connection|wrong)|${target.password}`);
       for (const file of await readdir(toolbox.data, { recursive: true })) {
         const path = join(toolbox.data, file);
-        if ((await stat(path)).isFile() && isCanary.test(await readFile(path, "latin1"))) holding.push(file);
+        if ((await stat(path)).isFile() && isSecret.test(await readFile(path, "latin1"))) holding.push(file);
       }
       expect(holding).toEqual(["reporting.json"]);
       expect((await stat(join(toolbox.data, "reporting.json"))).mode & 0o777).toBe(0o600);
