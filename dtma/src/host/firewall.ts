@@ -98,7 +98,10 @@ function markOf(bridge: string): string {
 }
 
 async function marked(table: string, mark: string): Promise<Rule[]> {
-  const { stdout } = await execute(["-t", table, "-S"]);
+  const { stdout } = await execute(["-t", table, "-S"]).catch(() => {
+    // No iptables, or no such table: nothing was ever set there, and `ensure` tells what that means.
+    return { stdout: "" };
+  });
   return stdout
     .split("\n")
     .map((line) => line.trim().split(/ +/))
