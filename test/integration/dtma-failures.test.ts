@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { readdir } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -288,6 +289,33 @@ describe.skipIf(!parts.docker)("what goes wrong on a toolbox", () => {
     const session = opened.headers.get("mcp-session-id") ?? "";
     await fetch(url, { method: "DELETE", headers: { ...headers, "mcp-session-id": session } });
     await expect.poll(() => processesIn(container), { timeout: 20_000 }).toHaveLength(idle.length);
+  });
+
+  it("what a killed DTMA had begun and cannot be finished: it is told, and nothing else waits for it", async () => {
+    const data = await bench.folder();
+    const dtma = await bench.start({ data });
+    const image = await bench.serverImage("probe.mjs");
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+    const { port } = taken.address() as AddressInfo;
+    await new Promise<void>((resolve) => taken.close(() => resolve()));
+    const permissions = { ports: [{ container: 8080, host: port }] };
+    expect((await dtma.perform("PUT", "/v1/servers/off", imageRequest("off", image, { permissions }))).error).toBeUndefined();
+    expect((await dtma.perform("PUT", "/v1/servers/on", imageRequest("on", image))).error).toBeUndefined();
+    expect((await dtma.perform("POST", "/v1/servers/off/stop")).error).toBeUndefined();
+    await dtma.kill("SIGKILL");
+
+    const id = randomUUID();
+    const begun = { id, kind: "start", server: "off", startedAt: Date.now(), steps: [{ id: "start", state: "running" }] };
+    await writeFile(join(data, "journal.json"), JSON.stringify([begun, { ...begun, kind: "of-a-newer-dtma" }]));
+    await new Promise<void>((resolve) => taken.listen(port, "127.0.0.1", resolve));
+    const next = await bench.start({ data });
+    expect((await next.call("GET", "/v1/info")).body).toMatchObject({ docker: { state: "up" } });
+    await next.seen("on", ({ health }) => health.state === "ready");
+    expect(await next.operation(id)).toMatchObject({ state: "cancelled", kind: "start" });
+    expect(JSON.parse(await readFile(join(data, "journal.json"), "utf8"))).toEqual([]);
+    expect((await next.perform("DELETE", "/v1/servers/off")).error).toBeUndefined();
+    await new Promise<void>((resolve) => taken.close(() => resolve()));
   });
 
   it("the end of the DTMA with its servers, and their return with the next one", async () => {
