@@ -1,6 +1,9 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
 import { AppError } from "../../../shared/errors.ts";
-import { dockerMessage, translate } from "./calls.ts";
+import { createDockerCalls, dockerMessage, translate } from "./calls.ts";
 
 const path = "/any";
 const answer = (statusCode: number, message: string) =>
@@ -37,4 +40,25 @@ describe("what Docker or the connection to it says", () => {
     expect(dockerMessage(answer(404, "the words"))).toBe("the words");
     expect(dockerMessage(new Error(" the words\n"))).toBe("the words");
   });
+});
+
+it("credentials of a registry come in the padded, URL-safe form that the Engine reads, whatever their length", async () => {
+  const headers: string[] = [];
+  const engine = createServer((request, response) => {
+    headers.push(String(request.headers["x-registry-auth"]));
+    response.end("{}");
+  }).listen(0, "127.0.0.1");
+  await once(engine, "listening");
+  const calls = createDockerCalls(`tcp://127.0.0.1:${(engine.address() as AddressInfo).port}`, {});
+  const passwords = ["a", "ab", "abc", "\u{fbff}\u{fbff}\u{fbff}???>>>"];
+  for (const password of passwords) {
+    const registryLogin = { registry: "docker.io", username: "me", password };
+    await calls.json({ method: "POST", path: "/images/create", registryLogin });
+  }
+  engine.close();
+  for (const header of headers) expect(header).toMatch(/^(?:[\w-]{4})*(?:[\w-]{2}==|[\w-]{3}=)?$/);
+  const decoded = headers.map((header) => JSON.parse(Buffer.from(header, "base64url").toString("utf8")));
+  expect(decoded).toEqual(
+    passwords.map((password) => ({ username: "me", password, serveraddress: "https://index.docker.io/v1/" })),
+  );
 });

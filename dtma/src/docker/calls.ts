@@ -103,10 +103,14 @@ export function createDockerCalls(dockerHost: string | undefined, env: NodeJS.Pr
   };
 }
 
-/** What the Engine sends on to the registry (Engine API, "Authentication"): JSON in the URL-safe base64. */
+/**
+ * What the Engine sends on to the registry (Engine API, "Authentication"): JSON in the URL-safe base64, padded. Without its
+ * padding the Engine takes it for no credentials at all and says nothing.
+ */
 function registryHeader({ registry, username, password }: RegistryCredentials): string {
   const serveraddress = registry === dockerHub ? dockerHubLogin : registry;
-  return Buffer.from(JSON.stringify({ username, password, serveraddress })).toString("base64url");
+  const text = Buffer.from(JSON.stringify({ username, password, serveraddress })).toString("base64");
+  return text.replaceAll("+", "-").replaceAll("/", "_");
 }
 
 function open(address: EngineAddress, call: Call, more: Record<string, string>): ClientRequest {
