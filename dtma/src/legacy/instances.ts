@@ -153,6 +153,8 @@ export function createInstances(deps: InstancesDeps): Instances {
     get: find,
     hindrance,
     async deploy(asked) {
+      // A container that went a moment ago may still be listed, and would keep its name and its ports.
+      await hostContainers.refresh();
       const hindered = hindrance(asked);
       if (hindered !== undefined) throw hindered;
       const serverId = freeId(asked);
