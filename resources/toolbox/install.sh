@@ -13,7 +13,10 @@ home=/opt/dtma
 conf=/etc/dtma.conf
 units=/etc/systemd/system
 upgrades=/etc/apt/apt.conf.d/52dtma-upgrades
-work=
+link=/usr/local/bin/dtma
+# What was here before, while it is not sure that the new does as well.
+replaced=$home/replaced
+work='' unsettled=no
 
 usage() {
   cat <<'TEXT'
@@ -92,6 +95,7 @@ check_machine() {
 }
 
 clean_up() {
+  [ "$unsettled" = no ] || put_back_settings
   [ -z "$work" ] || rm -rf "$work"
   rm -f /run/dtma-install.lock
 }
@@ -224,11 +228,35 @@ set_setting() {
   [ "$(setting "$1")" != "$2" ] || return 0
   { grep -Ev "^ *(export +)?$1 *=" "$conf" || true; } >"$work/conf"
   printf '%s=%s\n' "$1" "$2" >>"$work/conf"
-  cat "$work/conf" >"$conf"
+  replace_settings "$work/conf"
   changed=yes
 }
 
+# As a whole: a full disk or a power cut leaves the file as it was.
+replace_settings() {
+  target=$(readlink -f "$conf")
+  install -m 0600 "$1" "$target.dtma-new"
+  mv "$target.dtma-new" "$target"
+}
+
+# The DTMA makes a hash of a token in clear, which the agent before needs, before it is known to work. A copy that is there
+# already is of a run that did not come to its end, and the older one.
+keep_settings() {
+  if [ ! -f "$conf" ] || [ -e "$replaced/dtma.conf" ]; then return 0; fi
+  mkdir -p "$replaced"
+  install -m 0600 "$conf" "$replaced/dtma.conf.new"
+  mv "$replaced/dtma.conf.new" "$replaced/dtma.conf"
+}
+
+put_back_settings() {
+  [ -e "$replaced/dtma.conf" ] || return 0
+  replace_settings "$replaced/dtma.conf"
+  rm -f "$replaced/dtma.conf"
+}
+
 write_settings() {
+  keep_settings
+  unsettled=yes
   if [ ! -e "$conf" ]; then
     (umask 077 && printf '# Settings of the DTMA; dtma --help explains them.\n' >"$conf")
   fi
@@ -300,37 +328,64 @@ remove_firewall() {
 
 # --- starting, and going back
 
-# Units of an agent that is not ours but uses the same settings. They are kept beside, for going back.
+# Units of an agent that is not ours but is started under its name or with the same settings.
 list_old_units() {
   for unit in "$units"/*.service /lib/systemd/system/*.service; do
-    [ -f "$unit" ] || continue
-    case ${unit##*/} in dtma-firewall.service) continue ;; esac
+    name=${unit##*/}
+    if [ ! -f "$unit" ] || [ "$name" = dtma-firewall.service ]; then continue; fi
     if grep -q '/opt/dtma/current/' "$unit"; then continue; fi
-    if [ "${unit##*/}" = dtma.service ] || grep -Eq '^(EnvironmentFile=-?/etc/dtma\.conf|Exec[A-Za-z]*=.*/dtma\b)' "$unit"; then
-      echo "$unit"
+    # One below /lib is hidden by its namesake.
+    if [ "$unit" != "$units/$name" ] && [ -e "$units/$name" ]; then continue; fi
+    if [ "$unit" = "$units/dtma.service" ]; then
+      echo "$name"
+    elif grep -Eq '^(EnvironmentFile *= *-?/etc/dtma\.conf *$|ExecStart *= *[-@:+!]*[^ ]*/dtma( |$))' "$unit" && is_in_use "$name"; then
+      echo "$name"
     fi
   done
 }
 
+is_in_use() { systemctl is-active -q "$1" || [ "$(systemctl is-enabled "$1" 2>/dev/null)" = enabled ]; }
+
+# Only what has the place of ours is moved; other units are switched off and stay where they are.
 retire_old_agent() {
-  for unit in $(list_old_units); do
-    say "Replacing the agent of ${unit##*/}"
-    mkdir -p "$home/replaced"
-    systemctl disable -q --now "${unit##*/}" || true
-    cp "$unit" "$home/replaced/"
-    case $unit in "$units"/*) rm -f "$unit" ;; esac
+  for name in $(list_old_units); do
+    say "Replacing the agent of $name"
+    mkdir -p "$replaced"
+    echo "$name" >>"$replaced/units"
+    systemctl disable -q --now "$name" || true
+    if [ "$name" = dtma.service ] && [ -f "$units/$name" ]; then mv "$units/$name" "$replaced/"; fi
     changed=yes
   done
+  if [ -e "$link" ] && [ "$(readlink "$link" || true)" != "$home/current/bin/dtma" ]; then
+    mkdir -p "$replaced"
+    mv "$link" "$replaced/command"
+  fi
 }
 
+# True when it runs. Nothing of ours had been at work here before, so nothing of ours stays in its way.
 restore_old_agent() {
-  for unit in "$home"/replaced/*.service; do
-    [ -f "$unit" ] || continue
-    say "Starting the agent of ${unit##*/} again."
-    cp "$unit" "$units/"
-    systemctl daemon-reload
-    systemctl enable -q --now "${unit##*/}" || true
+  systemctl disable -q --now dtma.service || true
+  remove_firewall
+  rm -f "$units/dtma.service" "$home/current" "$link"
+  [ ! -f "$replaced/dtma.service" ] || mv "$replaced/dtma.service" "$units/"
+  [ ! -e "$replaced/command" ] || mv "$replaced/command" "$link"
+  put_back_settings
+  systemctl daemon-reload
+  names=$(sort -u "$replaced/units")
+  rm -rf "$replaced" "$release"
+  for name in $names; do
+    say "Starting the agent of $name again."
+    systemctl enable -q --now "$name" || true
   done
+  # One that cannot start has had the time to say so.
+  sleep 3
+  for name in $names; do systemctl is-active -q "$name" || return 1; done
+}
+
+# The new does: what it replaced is for a person to look at, and a token in clear for nobody.
+settle() {
+  rm -f "$replaced/dtma.conf"
+  rmdir "$replaced" 2>/dev/null || [ ! -d "$replaced" ] || { rm -rf "$home/before" && mv "$replaced" "$home/before"; }
 }
 
 point_to() {
@@ -364,15 +419,21 @@ wait_until_ready() {
 start() {
   previous=$(readlink "$home/current" || true)
   [ "$previous" = "$release" ] || changed=yes
+  unsettled=no
   retire_old_agent
   point_to "$release"
-  ln -sfn "$home/current/bin/dtma" /usr/local/bin/dtma
+  ln -sfn "$home/current/bin/dtma" "$link"
   systemctl enable -q dtma.service
-  if [ "$changed" = no ] && systemctl is-active -q dtma.service && is_ready; then return; fi
+  if [ "$changed" = no ] && systemctl is-active -q dtma.service && is_ready; then
+    settle
+    return
+  fi
   since=$(date +%s)
   restart
   if wait_until_ready; then
-    prune_releases
+    settle
+    # With other settings only, the release to go back to is the one it was.
+    [ "$previous" = "$release" ] || prune_releases
     return
   fi
   explain
@@ -389,20 +450,41 @@ explain() {
 
 go_back() {
   if [ -n "$previous" ] && [ "$previous" != "$release" ] && [ -d "$previous" ]; then
-    point_to "$previous"
-    [ "$wait_seconds" -ge 90 ] || wait_seconds=90
-    restart
+    run_again "$previous"
     rm -rf "$release"
-    if wait_until_ready; then fail "The release before, $(cat "$previous/VERSION"), runs again."; fi
+    if wait_until_ready; then
+      settle
+      fail "The release before, $(cat "$previous/VERSION"), runs again."
+    fi
     fail "The release before, $(cat "$previous/VERSION"), was started again but does not answer either."
   fi
-  if [ -d "$home/replaced" ]; then
-    systemctl disable -q --now dtma.service || true
-    rm -f "$units/dtma.service"
-    restore_old_agent
-    fail 'The agent that was here before runs again.'
+  if [ -s "$replaced/units" ]; then
+    if restore_old_agent; then fail 'The agent that was here before runs again.'; fi
+    fail 'The agent that was here before was started again but does not run either. See: journalctl -e'
   fi
+  if [ "$previous" = "$release" ] && [ -e "$replaced/dtma.conf" ] && ! cmp -s "$replaced/dtma.conf" "$conf"; then
+    run_again "$release"
+    if wait_until_ready; then
+      settle
+      fail 'It runs again with the settings before.'
+    fi
+    fail 'It was started again with the settings before but does not answer either.'
+  fi
+  rm -f "$replaced/dtma.conf"
   fail 'There is no release to go back to. It goes on trying to start; run install.sh again once the cause is mended.'
+}
+
+# A release that ran before, with the settings it had.
+run_again() {
+  systemctl stop dtma.service || true
+  point_to "$1"
+  put_back_settings
+  restart
+  [ "$wait_seconds" -ge 90 ] || wait_seconds=90
+  if [ "$(setting PORT)" != "$port" ]; then
+    port=$(setting PORT)
+    install_firewall
+  fi
 }
 
 # The one that runs and the one before it stay.
@@ -433,15 +515,16 @@ show() {
 # --- taking it away
 
 uninstall() {
+  find_data
   if [ "$confirmed" = no ]; then
-    if [ ! -t 1 ] || [ ! -r /dev/tty ]; then fail 'This removes the DTMA, its servers and their data. Add --yes to do so.'; fi
-    printf 'This removes the DTMA, its servers and their data. Continue? [y/N] '
+    what="This removes the DTMA, its servers and their data in $data."
+    if [ ! -t 1 ] || [ ! -r /dev/tty ]; then fail "$what Add --yes to do so."; fi
+    printf '%s Continue? [y/N] ' "$what"
     read -r answer </dev/tty
     case $answer in y | Y | yes) ;; *) fail 'Nothing was removed.' ;; esac
   fi
   scope=$(setting DTMA_SCOPE)
   scope=${scope:-default}
-  elsewhere=$(setting DTMA_DATA)
   if has docker; then
     docker version >/dev/null 2>&1 || fail 'Docker does not answer, so its containers cannot be removed. Start it first.'
   elif [ -S /run/docker.sock ]; then
@@ -449,15 +532,40 @@ uninstall() {
   fi
   systemctl disable -q --now dtma.service 2>/dev/null || true
   remove_firewall
-  if has docker; then remove_from_docker; fi
+  if has docker; then
+    remove_from_docker
+    remove_pulled
+  fi
   remove_rules iptables
   remove_rules ip6tables
   rm -rf "$units/dtma.service" "$units/dtma.service.d" "$home" /var/lib/dtma /var/cache/dtma /run/dtma "$conf" \
-    /usr/local/bin/dtma "$upgrades"
+    "$link" "$upgrades"
+  remove_data
   systemctl daemon-reload
   systemctl reset-failed dtma.service 2>/dev/null || true
   say 'The DTMA is gone. Docker and the packages that were installed stay.'
-  case $elsewhere in '' | /var/lib/dtma) ;; *) say "Its data folder was $elsewhere; it was not touched." ;; esac
+}
+
+# Where the data is: a name that is not absolute is one below /, where the service works.
+find_data() {
+  data=$(setting DTMA_DATA)
+  case ${data:=/var/lib/dtma} in /*) ;; *) data=/$data ;; esac
+  data=$(readlink -m "$data")
+}
+
+# Elsewhere only what a DTMA has made its own, and never a folder like /home or /srv as a whole.
+remove_data() {
+  [ -e "$data" ] || return 0
+  case $data in
+    /*/*)
+      if [ -f "$data/lock" ] && [ "$(stat -c '%a %u' "$data")" = '700 0' ]; then
+        # One that is mounted stays, empty.
+        rm -rf "$data" 2>/dev/null || true
+        if [ ! -e "$data" ] || [ -z "$(ls -A "$data")" ]; then return 0; fi
+      fi
+      ;;
+  esac
+  say "Its data folder $data stays: look at it and remove it yourself."
 }
 
 # Ids of a kind whose labels match, `{{json}}` of which is on the line.
@@ -492,6 +600,27 @@ remove_from_docker() {
   if [ -z "$(for kind in container volume network; do labelled "$kind" '"dev\.dtma\.'; done)" ]; then
     remove_labelled '"dev\.dtma\.' image
   fi
+}
+
+# Images that came with a pull of ours carry no label; the DTMA wrote them down. What others use stays: no force.
+remove_pulled() {
+  if [ ! -f "$data/images.json" ] || [ ! -x "$home/current/bin/node" ]; then return 0; fi
+  program='for (const { reference, id, isOurs } of JSON.parse(fs.readFileSync(process.argv[1], "utf8")).pulled ?? [])
+    if (isOurs) console.log(id, reference)'
+  if ! "$home/current/bin/node" -e "$program" "$data/images.json" >"$work/pulled" 2>/dev/null; then
+    say "$data/images.json cannot be read: images that were pulled stay. See: docker images"
+    return 0
+  fi
+  while read -r id reference; do
+    if [ "$(docker image inspect --format '{{.Id}}' "$reference" 2>/dev/null)" = "$id" ]; then
+      docker rmi "$reference" >/dev/null 2>&1 || true
+    fi
+  done <"$work/pulled"
+  # A name that moved on leaves an image without one; a name that is left is somebody else's.
+  while read -r id reference; do
+    names=$(docker image inspect --format '{{len .RepoTags}}' "$id" 2>/dev/null) || continue
+    if [ "$names" != 0 ] || ! docker rmi "$id" >/dev/null 2>&1; then say "The image $reference stays: something else uses it."; fi
+  done <"$work/pulled"
 }
 
 # Rules that name a bridge of our containers; Docker's own went with the networks.

@@ -181,6 +181,20 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
       await machine.mustSh("systemctl stop listener");
     });
 
+    it("keeps its settings when it cannot work with others, and goes on with them", async () => {
+      await occupy(31_001);
+      const before = await machine.mustSh("cat /etc/dtma.conf");
+      const { code, output: said } = await machine.sh("/opt/dtma/current/install.sh --port 31001");
+      expect(said).toContain("The DTMA 0.1.0 did not get ready");
+      expect(said).toContain("It runs again with the settings before.");
+      expect(code).toBe(1);
+      expect(await machine.mustSh("cat /etc/dtma.conf")).toBe(before);
+      expect(await health(await machine.address())).toBe("OK");
+      expect(await canConnect(await machine.address(), 31_001)).toBe(false);
+      expect(await machine.mustSh("ls /opt/dtma")).not.toContain("replaced");
+      await machine.mustSh("systemctl stop listener");
+    });
+
     it("comes back with the machine, and so does the firewall", async () => {
       const pin = fingerprintOf(await served(await machine.address()));
       await machine.restart();
@@ -217,14 +231,33 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
       const output = await machine.mustSh(`python3 -c "${run}" 2>&1`);
       expect(output).toContain("The DTMA 0.1.0 runs.");
       expect(await health(await machine.address())).toBe("OK");
+    });
+
+    it("goes with the data folder it was told to use", async () => {
+      await machine.mustSh(`mkdir -p /srv/state/dtma /etc/systemd/system/dtma.service.d
+        echo DTMA_DATA=/srv/state/dtma >> /etc/dtma.conf
+        printf '[Service]\\nReadWritePaths=/srv/state/dtma\\n' > /etc/systemd/system/dtma.service.d/data.conf
+        systemctl daemon-reload && systemctl restart dtma && until dtma health; do sleep 0.2; done`);
+      expect(await machine.mustSh("ls /srv/state/dtma")).toContain("lock");
+      expect((await machine.sh("/opt/dtma/current/install.sh --uninstall")).output).toContain("their data in /srv/state/dtma.");
       await machine.mustSh("/opt/dtma/current/install.sh --uninstall --yes");
+      expect(await machine.mustSh("ls -A /srv/state")).toBe("");
+      await expectNoTrace();
     });
   });
 
   describe("that had the agent from before", () => {
     const token = "an-old-token-that-was-kept-in-clear";
-    const oldUnit =
-      "[Service]\nEnvironmentFile=/etc/dtma.conf\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n";
+    const install = "[Install]\nWantedBy=multi-user.target\n";
+    /** It ends at once without its token in clear. */
+    const oldUnit = `[Service]
+EnvironmentFile=/etc/dtma.conf
+ExecStart=/bin/sh -c 'test "$$DTMA_AUTH_TOKEN" = ${token} && exec sleep infinity'
+${install}`;
+    const otherUnits = {
+      "/etc/systemd/system/mcp-agent.service": `[Service]\nEnvironmentFile=-/etc/dtma.conf\nExecStart=/bin/sleep infinity\n${install}`,
+      "/etc/systemd/system/backup.service": `[Service]\nType=oneshot\nExecStart=/bin/ls /var/lib/dtma /opt/dtma\n${install}`,
+    };
 
     async function call(method: string, path: string, body?: unknown): Promise<{ status: number; body: unknown }> {
       const response = await fetch(`https://${await machine.address()}:30000${path}`, {
@@ -249,6 +282,8 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
     }
 
     beforeAll(async () => {
+      for (const [file, text] of Object.entries(otherUnits)) await machine.sh(`cat > ${file}`, text);
+      await machine.mustSh("systemctl daemon-reload && systemctl enable -q --now mcp-agent && systemctl enable -q backup");
       await machine.sh("cat > /etc/systemd/system/dtma.service", oldUnit);
       await machine.sh("cat > /etc/dtma.conf", `DTMA_AUTH_TOKEN=${token}\nOFFLINE_MODE=true\nDTMA_NODE_IMAGE=none\n`);
       await machine.mustSh("systemctl daemon-reload && systemctl enable -q --now dtma");
@@ -273,6 +308,18 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
       const settings = await machine.mustSh("cat /etc/dtma.conf");
       expect(settings).not.toContain(token);
       expect(settings).toContain(`DTMA_AUTH_TOKEN_SHA256=${createHash("sha256").update(token).digest("hex")}\n`);
+      // Its unit, which holds the token in this test, is kept for a person to look at.
+      expect(await machine.mustSh("grep -rl DTMA_AUTH_TOKEN= /etc /opt/dtma --include=*.conf* || true")).toBe("");
+      expect(await machine.mustSh("cat /opt/dtma/before/dtma.service")).toBe(oldUnit);
+    });
+
+    it("switches off what else used its settings, and deletes no unit of somebody else", async () => {
+      expect(await machine.mustSh("systemctl is-enabled mcp-agent backup || true")).toBe("disabled\nenabled\n");
+      for (const [file, text] of Object.entries(otherUnits)) expect(await machine.mustSh(`cat ${file}`)).toBe(text);
+      const before = await machine.mustSh("systemctl show -p MainPID dtma");
+      const { code, output } = await machine.sh("/opt/dtma/current/install.sh");
+      expect({ code, replaces: output.includes("Replacing") }).toEqual({ code: 0, replaces: false });
+      expect(await machine.mustSh("systemctl show -p MainPID dtma")).toBe(before);
     });
 
     async function deploy(name: string, spec: Parameters<typeof everythingRequest>[1] = {}): Promise<void> {
@@ -313,6 +360,8 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
       await machine.mustSh("/srv/0.1.2/install.sh");
       expect(await version()).toBe("0.1.2");
       expect(await releases()).toEqual(["0.1.1", "0.1.2"]);
+      await machine.mustSh("/opt/dtma/current/install.sh --allow-host toolbox.example.org");
+      expect(await releases()).toEqual(["0.1.1", "0.1.2"]);
       const servers = serverObservation.array().parse((await call("GET", "/v1/servers")).body);
       expect(servers.map(({ spec, container }) => `${spec.name} ${container.state}`).sort()).toEqual([
         "everything running",
@@ -351,22 +400,70 @@ describe.skipIf(!parts.docker || !parts.debian)("a Debian that becomes a toolbox
 
     it("goes without a trace, with servers, images and firewall rules", async () => {
       expect(await machine.mustSh("docker ps -q")).not.toBe("");
-      await machine.mustSh("/opt/dtma/current/install.sh --uninstall --yes");
+      await pretendToHavePulled({ "pulled:1": true, "used:1": true, "renamed:1": true, "brought:1": false });
+      await machine.mustSh("docker create --name theirs used:1 sh && docker tag renamed:1 mine:1");
+      const output = await machine.mustSh("/opt/dtma/current/install.sh --uninstall --yes");
+      expect(output).toContain("The image used:1 stays: something else uses it.");
+      expect(await machine.mustSh("docker images --format '{{.Repository}}' | sort | paste -sd ' '")).toBe(
+        "brought mine used\n",
+      );
+      await machine.mustSh("docker rm theirs && docker rmi brought:1 mine:1 used:1");
       await expectNoTrace();
     });
 
-    it("gets its agent back when a first release does not get ready", async () => {
+    it("gets its agent back, with its token, when a first release does not get ready", async () => {
       await machine.sh("cat > /etc/systemd/system/dtma.service", oldUnit);
-      await machine.sh("cat > /etc/dtma.conf", `DTMA_AUTH_TOKEN=${token}\n`);
-      await machine.mustSh("systemctl daemon-reload && systemctl enable -q --now dtma");
-      const { code, output } = await machine.sh("/srv/0.2.0/install.sh");
+      const settings = `DTMA_AUTH_TOKEN=${token}\n`;
+      await machine.sh("cat > /etc/dtma.conf", settings);
+      await machine.mustSh("systemctl daemon-reload && systemctl enable -q --now dtma mcp-agent");
+      await machine.sh("cat > /usr/local/bin/dtma", "a program of its own\n");
+      await occupy(31_001);
+      const { code, output } = await machine.sh("/srv/0.1.1/install.sh --port 31001");
+      expect(output).toContain("The DTMA 0.1.1 did not get ready");
+      expect(await machine.mustSh("journalctl -q -u dtma -o cat -n 200")).toContain("configuration.hashed");
       expect(code).toBe(1);
       expect(output).toContain("The agent that was here before runs again.");
       expect(await machine.mustSh("systemctl is-active dtma && cat /etc/systemd/system/dtma.service")).toBe(
         `active\n${oldUnit}`,
       );
+      expect(await machine.mustSh("systemctl is-active mcp-agent && cat /usr/local/bin/dtma")).toBe(
+        "active\na program of its own\n",
+      );
+      expect(await machine.mustSh("cat /etc/dtma.conf; stat -c '%a %U' /etc/dtma.conf; ls /opt/dtma")).toBe(
+        `${settings}600 root\nreleases\n`,
+      );
+      expect(await canConnect(await machine.address(), 31_001)).toBe(true);
+    });
+
+    it("does not say that an agent runs again which does not", async () => {
+      await machine.sh("cat > /etc/dtma.conf", "DTMA_AUTH_TOKEN=another-token-than-the-one-it-wants\n");
+      const { code, output } = await machine.sh("/srv/0.2.0/install.sh");
+      expect(code).toBe(1);
+      expect(output).not.toContain("runs again");
+      expect(output).toContain("was started again but does not run either");
     });
   });
+
+  /** Something else of the machine listens there. */
+  async function occupy(port: number): Promise<void> {
+    const program = `require("net").createServer().listen(${port})`;
+    // A program of its own: the DTMA's is not there when the agent from before is.
+    await machine.mustSh("[ -e /srv/node ] || cp /opt/dtma/current/bin/node /srv/node");
+    await machine.mustSh(`systemd-run -q --unit listener /srv/node -e '${program}'`);
+    await machine.mustSh(`until ss -Htln | grep -q :${port}; do sleep 0.1; done`);
+  }
+
+  /** Images as after a pull, each with whether the DTMA brought it. No registry is within the machine's reach. */
+  async function pretendToHavePulled(images: Record<string, boolean>): Promise<void> {
+    const pulled = [];
+    for (const [reference, isOurs] of Object.entries(images)) {
+      const make = `mkdir -p /srv/image && echo ${reference} > /srv/image/name && tar -c -C /srv/image . | docker import - ${reference}`;
+      const id = (await machine.mustSh(make)).trim();
+      pulled.push({ reference, id, digest: `sha256:${"0".repeat(64)}`, isOurs });
+    }
+    await machine.mustSh("systemctl stop dtma");
+    await machine.sh("cat > /var/lib/dtma/images.json", JSON.stringify({ pulled }));
+  }
 
   async function expectNoTrace(): Promise<void> {
     expect(await machine.mustSh(`ls -d ${places.join(" ")} 2>/dev/null || true`)).toBe("");
