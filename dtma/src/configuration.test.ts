@@ -1,8 +1,8 @@
-import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, type FileHandle, mkdtemp, open, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { hideToken, parseConfiguration, withHashedToken } from "./configuration.ts";
+import { hideToken, overwrite, parseConfiguration, withHashedToken } from "./configuration.ts";
 import { hashToken } from "./token-hash.ts";
 
 describe("a configuration file", () => {
@@ -49,4 +49,38 @@ describe("hiding the token", () => {
     expect(await readdir(folder)).toEqual(["dtma.conf", "real.conf"]);
     expect(await hideToken(join(folder, "dtma.conf"))).toBe(false);
   });
+
+  it.each([
+    [
+      "shorter",
+      "A=1\nDTMA_AUTH_TOKEN=x\nDTMA_AUTH_TOKEN=yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\nB=2",
+    ],
+    ["longer", "# comment\nA=1\nDTMA_AUTH_TOKEN=x\nB=2"],
+  ])(
+    "writes over a file in its place so that at every step it reads as before or as after: a %s one",
+    async (_what, before) => {
+      const file = join(folder, "dtma.conf");
+      await writeFile(file, before);
+      const after = withHashedToken(before) ?? "";
+      const handle = await open(file, "r+");
+      const seen: string[] = [];
+      const step =
+        <A extends unknown[]>(work: (...given: A) => Promise<unknown>) =>
+        async (...given: A) => {
+          await work(...given);
+          seen.push(await readFile(file, "utf8"));
+        };
+      const watched = {
+        write: step((text: string, at: number) => handle.write(text, at)),
+        truncate: step((length: number) => handle.truncate(length)),
+        sync: () => handle.sync(),
+      } as unknown as FileHandle;
+      await overwrite(watched, before, after).finally(() => handle.close());
+      expect(seen.length).toBeGreaterThan(1);
+      for (const text of seen) {
+        expect([parseConfiguration(before), parseConfiguration(after)]).toContainEqual(parseConfiguration(text));
+      }
+      expect(seen.at(-1)).toBe(after);
+    },
+  );
 });

@@ -1,4 +1,4 @@
-import { chmod, chown, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, chown, type FileHandle, open, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { hashToken } from "./token-hash.ts";
 
 /*
@@ -8,6 +8,7 @@ INVARIANTS
 - A token in clear, as the agent that ran on toolboxes before wanted it, is there until the first start only: its line then
   holds its hash. Every other line stays as it is, byte for byte.
 - The last line of a name counts.
+- The file is never empty on the way, nor without its other lines, whenever a kill comes.
 */
 
 export const clearName = "DTMA_AUTH_TOKEN";
@@ -47,7 +48,8 @@ export function withHashedToken(text: string): string | undefined {
  */
 export async function hideToken(file: string): Promise<boolean> {
   const path = await realpath(file);
-  const text = withHashedToken(await readFile(path, "utf8"));
+  const before = await readFile(path, "utf8");
+  const text = withHashedToken(before);
   if (text === undefined) return false;
   const { uid, gid } = await stat(path);
   const temporary = `${path}.${process.pid}.tmp`;
@@ -59,9 +61,23 @@ export async function hideToken(file: string): Promise<boolean> {
   } catch (error) {
     await rm(temporary, { force: true });
     if (!["EROFS", "EBUSY"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
-    await writeFile(path, text, { flush: true });
+    const handle = await open(path, "r+");
+    await overwrite(handle, before, text).finally(() => handle.close());
   }
   return true;
+}
+
+/**
+ * Writes over a file in its place. Whatever is there between two of these steps reads as the old text or as the new one:
+ * room is made first, with empty lines, and what is too much at the end is empty lines before it is cut off.
+ */
+export async function overwrite(file: Pick<FileHandle, "write" | "truncate" | "sync">, before: string, text: string) {
+  const [old, bytes] = [Buffer.byteLength(before), Buffer.byteLength(text)];
+  if (bytes > old) await file.write("\n".repeat(bytes - old), old);
+  await file.write(text + "\n".repeat(Math.max(0, old - bytes)), 0);
+  await file.sync();
+  await file.truncate(bytes);
+  await file.sync();
 }
 
 function assignmentOf(line: string): [string, string] | undefined {
