@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { AccessEntry } from "../../shared/dtma-protocol.ts";
 import { openAccessList } from "./access.ts";
 import type { DataFolder } from "./data-folder.ts";
+import { createLog } from "./log.ts";
 import { hashToken } from "./token-hash.ts";
 
 const connectionId = "7b0f2f0e-6d3a-4c59-9d5b-0a4f3f1f6c11" as AccessEntry["connectionId"];
@@ -30,9 +31,13 @@ function createDisk() {
 
 async function open(disk: ReturnType<typeof createDisk>) {
   const revoked: string[] = [];
-  const list = await openAccessList(disk.folder, async (id, changed) => {
-    if (changed === undefined) revoked.push(id);
-  });
+  const list = await openAccessList(
+    disk.folder,
+    async (id, changed) => {
+      if (changed === undefined) revoked.push(id);
+    },
+    createLog(() => {}),
+  );
   return { list, revoked };
 }
 

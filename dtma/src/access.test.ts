@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { type AccessEntry, accessEntry } from "../../shared/dtma-protocol.ts";
 import { openAccessList } from "./access.ts";
 import type { DataFolder } from "./data-folder.ts";
+import { createLog } from "./log.ts";
 import { hashToken } from "./token-hash.ts";
 
 const entry = (token: string, allowedTools: string[] | null = null, connectionId: string = randomUUID()): AccessEntry =>
@@ -35,6 +36,7 @@ describe("the access list", () => {
     openAccessList(
       data,
       async (id, now) => void told.push([id, now]),
+      createLog(() => {}),
       () => nowMs,
     );
 

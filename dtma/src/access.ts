@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { type AccessEntry, accessEntry } from "../../shared/dtma-protocol.ts";
 import { connectionId, timestampMs } from "../../shared/model/ids.ts";
-import type { DataFolder } from "./data-folder.ts";
+import { type DataFolder, readKept } from "./data-folder.ts";
+import type { Log } from "./log.ts";
 import { type AccessSources, compareAccess, type Direct, mergeAccess, takeList } from "./report/access-rule.ts";
 import { hashToken } from "./token-hash.ts";
 
@@ -13,6 +14,7 @@ INVARIANTS
 - A removal that could not be written still ends what is open, and asking again writes it: nothing is answered as done that
   the next start would not know.
 - A token that was replaced ends the sessions that were opened with it.
+- A file that cannot be understood lets nobody in: the database's list is asked for as a whole again.
 */
 
 const fileName = "access.json";
@@ -49,9 +51,10 @@ export interface AccessList {
 export async function openAccessList(
   data: DataFolder,
   onChange: (connectionId: string, entry: AccessEntry | undefined) => Promise<void>,
+  log: Log,
   now: () => number = Date.now,
 ): Promise<AccessList> {
-  const stored = readStored(await data.read(fileName), now());
+  const stored = toSources(await readKept(data, fileName, z.union([z.array(accessEntry), kept]), log), now());
   let sources: AccessSources = {
     listed: new Map(stored.listed.map((entry) => [entry.connectionId, entry])),
     direct: new Map(stored.direct.map((said) => [said.connectionId, said])),
@@ -158,13 +161,11 @@ export async function openAccessList(
 }
 
 /** A toolbox that never had a database kept a plain list. */
-function readStored(text: string | undefined, nowMs: number): z.infer<typeof kept> {
-  const content: unknown = text === undefined ? [] : JSON.parse(text);
-  if (!Array.isArray(content)) return kept.parse(content);
-  const direct = z.array(accessEntry).parse(content);
+function toSources(stored: AccessEntry[] | z.infer<typeof kept> | undefined, nowMs: number): z.infer<typeof kept> {
+  if (stored !== undefined && !Array.isArray(stored)) return stored;
   return {
     listed: [],
     listHash: null,
-    direct: direct.map((entry) => ({ said: "put", connectionId: entry.connectionId, entry, at: nowMs })),
+    direct: (stored ?? []).map((entry) => ({ said: "put", connectionId: entry.connectionId, entry, at: nowMs })),
   };
 }

@@ -8,6 +8,7 @@ const dayMs = 24 * 60 * 60_000;
 let files: Map<string, string>;
 let nowMs: number;
 const data = {
+  path: "/data",
   read: async (name: string) => files.get(name),
   write: async (name: string, content: string) => void files.set(name, content),
 } as unknown as DataFolder;

@@ -3,11 +3,13 @@ import type { CertificateState } from "../../shared/dtma-protocol.ts";
 import type { DataFolder } from "./data-folder.ts";
 import { certificateFile, fingerprintOf } from "./fingerprint.ts";
 import type { Log } from "./log.ts";
+import { SettingsError } from "./settings.ts";
 
 /*
 INVARIANTS
 - The key is made at the first start and kept for good; the certificate around it is renewed. Clients pin the SHA-256 of
   the public key, so a renewal asks nobody to trust anything again, and names and dates in the certificate prove nothing.
+- A file that cannot be understood is never replaced by a new key: it ends the start, with what to do.
 - A certificate made by an older DTMA, with its longer life, is kept until it is due.
 */
 
@@ -32,7 +34,7 @@ export interface Certificate {
 /** Reads the certificate, or makes it, and renews it from now on when it is due. */
 export async function openCertificate(data: DataFolder, log: Log, now: () => number = Date.now): Promise<Certificate> {
   const kept = await data.read(certificateFile);
-  let current = kept === undefined ? await make(await generateKeys(), now()) : split(kept);
+  let current = kept === undefined ? await make(await generateKeys(), now()) : understand(data, kept);
   if (kept === undefined) await save(current);
   let lastRenewal: Promise<unknown> = Promise.resolve();
   const listeners: ((certificate: KeyAndCertificate) => void)[] = [];
@@ -124,6 +126,18 @@ async function importKeys({ key, cert }: KeyAndCertificate): Promise<webcrypto.C
 function split(pem: string): KeyAndCertificate {
   const start = pem.indexOf("-----BEGIN CERTIFICATE-----");
   return { key: pem.slice(0, start).trimEnd(), cert: pem.slice(start).trimEnd() };
+}
+
+function understand(data: DataFolder, pem: string): KeyAndCertificate {
+  try {
+    const parts = split(pem);
+    if (new X509Certificate(parts.cert).checkPrivateKey(createPrivateKey(parts.key))) return parts;
+  } catch {
+    // The sentence below is the same for whatever is wrong with it, and holds nothing of a key.
+  }
+  throw new SettingsError(
+    `The file ${data.path}/${certificateFile} holds no key with its certificate: put a copy of it back, or remove it to have a new key made, whose fingerprint every control centre must then be given.`,
+  );
 }
 
 function describe(cert: string): { fingerprint: string; notBefore: number; notAfter: number } {

@@ -1,8 +1,10 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { isFolderInUse, openDataFolder } from "./data-folder.ts";
+import { z } from "zod";
+import { isFolderInUse, openDataFolder, readKept } from "./data-folder.ts";
+import { createLog } from "./log.ts";
 
 it("a data folder is in use as long as a DTMA has it open, and asking does not take it", async () => {
   const folder = await mkdtemp(join(tmpdir(), "dtma-data-"));
@@ -15,6 +17,32 @@ it("a data folder is in use as long as a DTMA has it open, and asking does not t
     expect(isFolderInUse(folder)).toBe(false);
     (await openDataFolder(folder)).close();
   } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+it.each([
+  ["torn", '[{"password":"hush'],
+  ["something else", '{"password":"hush"}'],
+  ["no JSON", "hush hush"],
+  ["empty", ""],
+])("a file that is %s counts as none, is kept beside, and nothing of it is in the log", async (_what, content) => {
+  const folder = await mkdtemp(join(tmpdir(), "dtma-data-"));
+  const data = await openDataFolder(folder);
+  const logged: string[] = [];
+  const log = createLog((line) => logged.push(line));
+  const schema = z.array(z.object({ password: z.number() }));
+  try {
+    await data.write("kept.json", content);
+    expect(await readKept(data, "kept.json", schema, log)).toBeUndefined();
+    expect(await data.read("kept.json")).toBeUndefined();
+    expect(await readFile(join(folder, "kept.json.broken"), "utf8")).toBe(content);
+    expect(logged).toEqual([expect.stringContaining('"event":"file.set-aside","file":"kept.json"')]);
+    expect(logged.join()).not.toContain("hush");
+    await data.write("kept.json", '[{"password":1}]');
+    expect(await readKept(data, "kept.json", schema, log)).toEqual([{ password: 1 }]);
+  } finally {
+    data.close();
     await rm(folder, { recursive: true, force: true });
   }
 });

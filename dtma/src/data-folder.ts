@@ -70,7 +70,8 @@ export async function readKept<T>(data: DataFolder, name: string, schema: z.ZodT
   try {
     return schema.parse(JSON.parse(text));
   } catch (error) {
-    log.error("file.set-aside", error, { file: name });
+    // What JSON.parse says quotes the file, which may hold a password.
+    log.error("file.set-aside", error instanceof SyntaxError ? new Error("It is no JSON.") : error, { file: name });
     await data.setAside(name);
     return undefined;
   }

@@ -101,7 +101,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
   const tokens = await openTokens({ data, configured: settings.token, enrolment: settings.enrolment });
   if (settings.token?.isShort) log.warn("access.short", { remark: "The configured token is short: change it." });
   await hideConfiguredToken(settings.configurationFile, log);
-  const targets = await openTargetStore(data, settings.reporting);
+  const targets = await openTargetStore(data, settings.reporting, log);
   const certificate = settings.http ? undefined : await openCertificate(data, log);
   const audit = await openAudit(data.path, log);
   const scope = createScope(settings.scope, settings.labels);
@@ -121,7 +121,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     engine: () => servers.mustHaveEngine(),
     log,
   });
-  const registries = await openRegistries(data);
+  const registries = await openRegistries(data, log);
   const images = createImages({
     docker,
     scope,
@@ -136,7 +136,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     env: process.env,
   });
   const serverLogs = createServerLogs();
-  const access = await openAccessList(data, (id, entry) => gateway.accessChanged(id, entry));
+  const access = await openAccessList(data, (id, entry) => gateway.accessChanged(id, entry), log);
   const totals = await openUsageTotals(data, () => gateway.usage(), log);
   const connections = new Set(access.all().map(({ connectionId }) => connectionId));
   const gateway = createMcpGateway({
@@ -292,6 +292,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     logs,
     version,
     hasApiBaseUrl: settings.hasApiBaseUrl,
+    log,
   });
   const metrics = createMetrics({
     listen: hub.listen,

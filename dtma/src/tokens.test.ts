@@ -12,6 +12,7 @@ let nowMs: number;
 /** What happens instead of the next write. */
 let failure: Error | undefined;
 const data = {
+  path: "/data",
   read: async (name: string) => files.get(name),
   async write(name: string, content: string) {
     if (failure !== undefined) throw failure;

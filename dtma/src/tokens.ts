@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { timestampMs } from "../../shared/model/ids.ts";
 import type { DataFolder } from "./data-folder.ts";
+import { SettingsError } from "./settings.ts";
 import { hashToken, isSameHash, tokenHash } from "./token-hash.ts";
 
 /*
@@ -14,6 +15,7 @@ INVARIANTS
   before it or the one after it.
 - A configured token is taken over when it is another one than was taken over last. So one that was rotated away does not
   come back with the next start, and a newly configured one replaces all there are.
+- A file that cannot be understood is never replaced: it ends the start, with what to do.
 - An enrolment key is burnt by the same write that adds the token made for it: it never makes two.
 */
 
@@ -144,10 +146,20 @@ export async function openTokens({ data, configured, enrolment, now = Date.now }
 
 async function read(data: DataFolder, nowMs: number): Promise<State> {
   const text = await data.read(fileName);
-  if (text !== undefined) return kept.parse(JSON.parse(text));
+  if (text !== undefined) return understand(data, text);
   const older = (await data.read(olderFileName))?.trim() ?? "";
   const tokens = tokenHash.test(older) ? [{ hash: older, createdAt: nowMs, expiresAt: null, isShort: false }] : [];
   return { tokens, imported: null, burntKeys: [] };
+}
+
+function understand(data: DataFolder, text: string): State {
+  try {
+    return kept.parse(JSON.parse(text));
+  } catch {
+    throw new SettingsError(
+      `The file ${data.path}/${fileName} with the toolbox's tokens cannot be understood: put a copy of it back, or remove it to start with the configured token or a new one.`,
+    );
+  }
 }
 
 function idOf(hash: string): string {

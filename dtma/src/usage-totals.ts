@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type ConnectionUsage, connectionUsage } from "../../shared/dtma-protocol.ts";
-import type { DataFolder } from "./data-folder.ts";
+import { type DataFolder, readKept } from "./data-folder.ts";
 import type { Log } from "./log.ts";
 
 const fileName = "usage.json";
@@ -16,12 +16,7 @@ export interface UsageTotals {
 
 /** A file that cannot be read starts the counts anew: they are no reason to stand still. */
 export async function openUsageTotals(data: DataFolder, current: () => ConnectionUsage[], log: Log): Promise<UsageTotals> {
-  let kept: ConnectionUsage[] = [];
-  try {
-    kept = z.array(connectionUsage).parse(JSON.parse((await data.read(fileName)) ?? "[]"));
-  } catch (error) {
-    log.error("usage.not-read", error);
-  }
+  const kept = (await readKept(data, fileName, z.array(connectionUsage), log)) ?? [];
   let timer: NodeJS.Timeout | undefined;
   let writing: Promise<void> = Promise.resolve();
 

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { readFile, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -70,6 +70,43 @@ it("answers without Docker, says that it is down, and refuses work with a senten
     status: 503,
     body: { error: { code: "DOCKER_UNAVAILABLE" } },
   });
+});
+
+it("starts with whatever its files hold, sets aside what it cannot understand, and then lets nobody in by it", async () => {
+  const data = await bench.folder();
+  const names = ["access.json", "registries.json", "legacy-groups.json", "wishes.json", "reporting.json", "usage.json"];
+  for (const name of names) await writeFile(join(data, name), `${name === "access.json" ? "[{" : ""}garbage of ${name}`);
+  const dtma = await bench.start({ data, env: noDocker });
+  expect(await dtma.call("GET", "/v1/access")).toEqual({ status: 200, body: [] });
+  expect(await dtma.call("GET", "/v1/registries")).toEqual({ status: 200, body: [] });
+  for (const name of names) {
+    expect(await readFile(join(data, `${name}.broken`), "utf8")).toContain(`garbage of ${name}`);
+    expect(dtma.log()).toContain(`"event":"file.set-aside","file":"${name}"`);
+  }
+  expect(dtma.log()).not.toContain("garbage");
+});
+
+it("makes no new token and no new key in the place of a file that is broken, but says what to do, and ends with code 2", async () => {
+  const data = await bench.folder();
+  const flags = ["--config=none", "--port=0", `--data=${data}`];
+  const token = randomUUID();
+  const start = () => startDtma(flags, { ...noDocker, DTMA_AUTH_TOKEN: token }, token);
+  const dtma = await start();
+  await dtma.kill("SIGTERM");
+  for (const name of ["tokens.json", "certificate.pem"]) {
+    const before = await readFile(join(data, name), "utf8");
+    for (const broken of ["", before.slice(0, before.length / 2)]) {
+      await writeFile(join(data, name), broken);
+      await expect(start()).rejects.toThrow(
+        new RegExp(`^exit code 2: The file ${data}/${name} [^\\n]*: put a copy of it back, or [^\\n]*\\n$`),
+      );
+      expect(await readFile(join(data, name), "utf8")).toBe(broken);
+    }
+    await writeFile(join(data, name), before);
+  }
+  const again = await start();
+  expect(again.ready.fingerprint).toBe(dtma.ready.fingerprint);
+  await again.kill("SIGKILL");
 });
 
 it("lets no second DTMA into its data folder, and another one after a kill", async () => {

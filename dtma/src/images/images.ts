@@ -103,7 +103,7 @@ type ImagesDeps = {
 export function createImages(deps: ImagesDeps): Images {
   const { docker, scope, log, data, registries, engine, stallMs = pullStallMs } = deps;
   const workFolder = join(data.path, "work");
-  const ledger = createLedger(data);
+  const ledger = createLedger(data, log);
 
   const pull: PullImage = async (reference, options) => {
     const before = await docker.getImage(reference);

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import type { DataFolder } from "../data-folder.ts";
+import { type DataFolder, readKept } from "../data-folder.ts";
+import type { Log } from "../log.ts";
 
 /*
 What this DTMA has pulled: under which digest, so that the one that runs can be told among several of one image, and
@@ -33,12 +34,12 @@ export interface Ledger {
 }
 
 /** Read when it is first needed. */
-export function createLedger(data: DataFolder): Ledger {
+export function createLedger(data: DataFolder, log: Log): Ledger {
   let opened: Promise<z.infer<typeof content>> | undefined;
   let saved: Promise<void> = Promise.resolve();
 
   function open(): Promise<z.infer<typeof content>> {
-    opened ??= data.read(fileName).then((text) => content.parse(text === undefined ? {} : JSON.parse(text)));
+    opened ??= readKept(data, fileName, content, log).then((kept) => kept ?? { pulled: [], bases: {} });
     return opened;
   }
 

@@ -3,8 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type DataFolder, openDataFolder } from "../data-folder.ts";
+import { createLog } from "../log.ts";
 import { openRegistries } from "./registries.ts";
 
+const log = createLog(() => {});
 let folder: string;
 let data: DataFolder;
 
@@ -18,10 +20,10 @@ afterEach(async () => {
 });
 
 it("keeps credentials for the next start, in a file for the DTMA's user only, and lists them without the password", async () => {
-  const registries = await openRegistries(data, () => 5);
+  const registries = await openRegistries(data, log, () => 5);
   await registries.put("registry.example.com:5000", { username: "me", password: "hush" });
   await registries.put("docker.io", { username: "you", password: "hush" });
-  const again = await openRegistries(data);
+  const again = await openRegistries(data, log);
   expect(again.all()).toEqual([
     { registry: "docker.io", username: "you", changedAt: 5 },
     { registry: "registry.example.com:5000", username: "me", changedAt: 5 },
@@ -30,7 +32,7 @@ it("keeps credentials for the next start, in a file for the DTMA's user only, an
 });
 
 it("gives them for images of their registry, and for no other", async () => {
-  const registries = await openRegistries(data);
+  const registries = await openRegistries(data, log);
   await registries.put("docker.io", { username: "you", password: "hush" });
   const login = { registry: "docker.io", username: "you", password: "hush" };
   expect(registries.loginFor("team/server:1")).toEqual(login);
@@ -40,9 +42,9 @@ it("gives them for images of their registry, and for no other", async () => {
 });
 
 it("forgets them", async () => {
-  const registries = await openRegistries(data);
+  const registries = await openRegistries(data, log);
   await registries.put("ghcr.io", { username: "you", password: "hush" });
   await registries.remove("ghcr.io");
   await registries.remove("ghcr.io");
-  expect((await openRegistries(data)).all()).toEqual([]);
+  expect((await openRegistries(data, log)).all()).toEqual([]);
 });

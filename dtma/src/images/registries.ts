@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { type RegistryLogin, registryCredentials, registryLogin } from "../../../shared/dtma-protocol.ts";
-import type { DataFolder } from "../data-folder.ts";
+import { type DataFolder, readKept } from "../data-folder.ts";
 import type { RegistryCredentials } from "../docker/docker.ts";
 import { registryOf } from "../docker/image-name.ts";
+import type { Log } from "../log.ts";
 
 /*
 INVARIANTS
@@ -24,9 +25,8 @@ export interface Registries {
 }
 
 /** Credentials of private registries. `registry` is a name as `canonicalRegistry` gives it. */
-export async function openRegistries(data: DataFolder, now: () => number = Date.now): Promise<Registries> {
-  const text = await data.read(fileName);
-  const logins = new Map(kept.parse(text === undefined ? [] : JSON.parse(text)).map((login) => [login.registry, login]));
+export async function openRegistries(data: DataFolder, log: Log, now: () => number = Date.now): Promise<Registries> {
+  const logins = new Map((await readKept(data, fileName, kept, log))?.map((login) => [login.registry, login]));
   let saved: Promise<void> = Promise.resolve();
 
   /** One after the other, so that the file ends as the memory does. */

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { AppError, toAppError } from "../../../shared/errors.ts";
 import { parse } from "../api/route.ts";
-import type { DataFolder } from "../data-folder.ts";
+import { type DataFolder, readKept } from "../data-folder.ts";
+import type { Log } from "../log.ts";
 import type { Server } from "../servers.ts";
 import { groupServer, type LegacyDeploy, readGroupServer } from "./deploy.ts";
 import { groupHealth, type Member } from "./group-health.ts";
@@ -58,11 +59,11 @@ const kept = z.record(
 );
 
 type Group = { members: Member[] };
-type GroupsDeps = { data: DataFolder; instances: Instances; isSure(): boolean };
+type GroupsDeps = { data: DataFolder; instances: Instances; isSure(): boolean; log: Log };
 
-export async function openGroups({ data, instances, isSure }: GroupsDeps): Promise<Groups> {
+export async function openGroups({ data, instances, isSure, log }: GroupsDeps): Promise<Groups> {
   const groups = new Map<string, Group>(
-    Object.entries(kept.parse(JSON.parse((await data.read(groupsFile)) ?? "{}")) as Record<string, Group>),
+    Object.entries(((await readKept(data, groupsFile, kept, log)) ?? {}) as Record<string, Group>),
   );
   const deploying = new Set<string>();
   let writing = Promise.resolve();

@@ -5,6 +5,7 @@ import type { ImageView } from "../docker/docker.ts";
 import type { SystemMetrics } from "../host/system-metrics.ts";
 import type { HostContainers } from "../host-containers.ts";
 import type { Scope } from "../labels.ts";
+import type { Log } from "../log.ts";
 import type { Operations } from "../operations.ts";
 import type { LogOptions } from "../server-logs.ts";
 import type { Servers } from "../servers.ts";
@@ -41,6 +42,7 @@ type LegacyDeps = {
   logs(name: string, options: LogOptions): AsyncIterable<LogLine>;
   version: string;
   hasApiBaseUrl: boolean;
+  log: Log;
 };
 
 const logsDeadlineMs = 20_000;
@@ -51,7 +53,7 @@ export async function openLegacy(deps: LegacyDeps): Promise<Legacy> {
   const instances = createInstances(deps);
   return {
     instances,
-    groups: await openGroups({ data: deps.data, instances, isSure }),
+    groups: await openGroups({ data: deps.data, instances, isSure, log: deps.log }),
     status: createStatus({ ...deps, condition: servers.condition }),
     metrics: deps.metrics,
     ready() {

@@ -1,13 +1,14 @@
 import { z } from "zod";
 import type { DtmaEvent } from "../../../shared/dtma-protocol.ts";
 import { toAppError } from "../../../shared/errors.ts";
-import type { DataFolder } from "../data-folder.ts";
+import { type DataFolder, readKept } from "../data-folder.ts";
 import type { Log } from "../log.ts";
 import type { Operations } from "../operations.ts";
 import type { Servers } from "../servers.ts";
 import { type Deed, decide, type Sighting, type Wish } from "./wishes.ts";
 
 const fileName = "wishes.json";
+const kept = z.record(z.string(), z.int());
 const atOnce = 3;
 const deployDeadlineMs = 600_000;
 /** Nothing was tried: the next answer tries again. */
@@ -34,7 +35,7 @@ type FulfilDeps = {
 
 export async function openFulfiller(deps: FulfilDeps): Promise<Fulfiller> {
   const { data, operations, servers, log } = deps;
-  const done = new Map<string, number>(Object.entries(await readDone()));
+  const done = new Map<string, number>(Object.entries((await readKept(data, fileName, kept, log)) ?? {}));
   const known = new Map<string, { revision: number; since: number }>();
   /** Operations begun here that have not ended, by their ids. */
   const underWay = new Map<string, Wish>();
@@ -43,11 +44,6 @@ export async function openFulfiller(deps: FulfilDeps): Promise<Fulfiller> {
   let wishes: readonly Wish[] = [];
   let isClosed = false;
   let writing: Promise<void> = Promise.resolve();
-
-  async function readDone(): Promise<Record<string, number>> {
-    const text = await data.read(fileName);
-    return text === undefined ? {} : z.record(z.string(), z.int()).parse(JSON.parse(text));
-  }
 
   function save(): Promise<void> {
     writing = writing

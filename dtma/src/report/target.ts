@@ -1,6 +1,7 @@
 import { type ReportingState, type ReportingTarget, reportingTarget } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
-import type { DataFolder } from "../data-folder.ts";
+import { type DataFolder, readKept } from "../data-folder.ts";
+import type { Log } from "../log.ts";
 import { isLoopback, SettingsError } from "../settings.ts";
 
 /*
@@ -21,9 +22,9 @@ export interface TargetStore {
 }
 
 /** `initial` is the text of the file from the settings. SettingsError when it is not what it should be. */
-export async function openTargetStore(data: DataFolder, initial: string | undefined): Promise<TargetStore> {
-  const kept = await data.read(fileName);
-  let target = kept === undefined ? readInitial(initial) : reportingTarget.nullable().parse(JSON.parse(kept));
+export async function openTargetStore(data: DataFolder, initial: string | undefined, log: Log): Promise<TargetStore> {
+  const kept = await readKept(data, fileName, reportingTarget.nullable(), log);
+  let target = kept === undefined ? readInitial(initial) : kept;
   return {
     get: () => target,
     async set(next) {
