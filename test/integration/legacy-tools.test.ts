@@ -77,6 +77,24 @@ describe.skipIf(!parts.docker)("tools of a caller of the agent before", () => {
     await client.close();
   });
 
+  it("uses the image that is here when its registry gives none, and says so", async () => {
+    const image = `127.0.0.1:9/${bench.scope}/probe:1`;
+    await docker("tag", probe, image);
+    try {
+      const { message, data } = await deploy("offline", { dockerImageUrl: image });
+      expect(message).toContain("Its image could not be pulled; the one on the toolbox is used.");
+      expect(data.state).toBe("running");
+      expect((await dtma.call("DELETE", "/tools/offline")).status).toBe(200);
+    } finally {
+      await docker("rmi", image);
+    }
+    const answer = await post("/tools", body("nowhere", { dockerImageUrl: image }));
+    expect(answer).toMatchObject({
+      status: 500,
+      body: { success: false, message: expect.stringContaining("does not answer") },
+    });
+  });
+
   it("says which fields are missing, and which one is wrong", async () => {
     const required = "Missing required fields: dockerImageUrl, instanceNameOnToolbox, accountToolInstanceId";
     for (const sent of [undefined, {}, { ...body("x"), accountToolInstanceId: "" }, { dockerImageUrl: probe }]) {

@@ -33,6 +33,8 @@ export type LegacyDeps = {
 
 const lineCount = z.union([z.literal("all").transform(() => maxLines), z.coerce.number().int().min(0).max(maxLines)]);
 const logQuery = z.object({ tail: lineCount.default(100), since: z.string().max(64).optional().transform(toMs) });
+/** What the agent before took with the removal of a group: there is one way to remove a server here. */
+const removalOptions = ["forceRemove", "gracefulTimeoutMs"];
 const ownLogQuery = z.object({ lines: lineCount.default(100) });
 
 export function addLegacyRoutes(fastify: FastifyInstance, deps: LegacyDeps): void {
@@ -123,7 +125,10 @@ function addMcpRoutes(routes: FastifyInstance, { groups, instances, serverLogs }
   routes.delete("/mcp/groups/:id", async (request) => {
     const data = await groups.remove(paramOf(request, "id") ?? "");
     const left = Object.keys(data.errors).length;
-    const message = `Group '${data.groupId}': ${data.removedServers.length} servers removed, ${left} left.`;
+    const counts = `Group '${data.groupId}': ${data.removedServers.length} servers removed, ${left} left.`;
+    const given = { ...(request.query as object), ...(request.body as object | undefined) };
+    const ignored = removalOptions.filter((option) => option in given);
+    const message = ignored.length === 0 ? counts : `${counts} Not taken over: ${ignored.join(", ")}.`;
     return { success: left === 0, message, data };
   });
   routes.get("/mcp/health/:id", (request) => ({

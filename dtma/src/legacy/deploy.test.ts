@@ -39,6 +39,21 @@ describe("a legacy deploy", () => {
     expect(() => portless.fit(exposing())).toThrow(failure("INVALID_INPUT", "exposes no port"));
   });
 
+  it("names everything that it does not take over, and takes no field of groups for one of a single tool", () => {
+    const mcp = { mcpServerCapabilities: { tools: {} }, mcpDiscoveryMetadata: { title: "x" }, other: 1, none: null };
+    expect(readGroupServer({ ...plain, ...mcp, mcpTransportType: "stdio" }).notes).toEqual([
+      "Not taken over: mcpServerCapabilities, mcpDiscoveryMetadata, other.",
+    ]);
+    const single = tool(
+      { Entrypoint: ["x"] },
+      { mcpEndpointPath: 7, portBindings: { "80": 1 }, environmentVariables: ["A=b"] },
+    );
+    expect(single).toMatchObject({ spec: { transport: { type: "stdio" }, permissions: { ports: [] } }, secretValues: {} });
+    expect(single.notes).toEqual([
+      "Not taken over: mcpEndpointPath, portBindings, environmentVariables, baseConfigOverrideJson.Entrypoint.",
+    ]);
+  });
+
   it("keeps values of variables out of the spec", () => {
     const read = readGroupServer({
       ...plain,

@@ -67,7 +67,8 @@ export const groupServer = tool.extend({
 });
 type GroupServer = z.infer<typeof groupServer>;
 
-const readOverride = new Set(Object.keys(override.shape));
+const overrideFields = new Set(Object.keys(override.shape));
+const serverFields = new Set(Object.keys(groupServer.shape));
 const overrideAt = "baseConfigOverrideJson";
 
 const required = ["dockerImageUrl", "instanceNameOnToolbox", "accountToolInstanceId"] as const;
@@ -75,13 +76,15 @@ const required = ["dockerImageUrl", "instanceNameOnToolbox", "accountToolInstanc
 /** INVALID_INPUT, PERMISSION_REFUSED. */
 export function readTool(body: unknown): LegacyDeploy {
   mustHaveAll(body);
-  return toDeploy(parse(tool, body));
+  const { dockerImageUrl, instanceNameOnToolbox, accountToolInstanceId, baseConfigOverrideJson, ...others } = parse(tool, body);
+  return toDeploy({ dockerImageUrl, instanceNameOnToolbox, accountToolInstanceId, baseConfigOverrideJson }, others);
 }
 
 /** INVALID_INPUT, PERMISSION_REFUSED. */
 export function readGroupServer(server: unknown): LegacyDeploy {
   mustHaveAll(server);
-  return toDeploy(parse(groupServer, server));
+  const asked = parse(groupServer, server);
+  return toDeploy(asked, without(asked, serverFields));
 }
 
 function mustHaveAll(body: unknown): void {
@@ -90,7 +93,7 @@ function mustHaveAll(body: unknown): void {
   throw new AppError("INVALID_INPUT", { message: `Missing required fields: ${required.join(", ")}` });
 }
 
-function toDeploy(asked: z.infer<typeof tool> & Partial<GroupServer>): LegacyDeploy {
+function toDeploy(asked: z.infer<typeof tool> & Partial<GroupServer>, others: Record<string, unknown>): LegacyDeploy {
   const config: z.infer<typeof override> = asked.baseConfigOverrideJson ?? {};
   const wish = readHostConfig(config.HostConfig ?? {}, `${overrideAt}.HostConfig`);
   const ports = [
@@ -151,15 +154,19 @@ function toDeploy(asked: z.infer<typeof tool> & Partial<GroupServer>): LegacyDep
         ? [`It is spoken to over Streamable HTTP, not ${asked.mcpTransportType}.`]
         : []),
       ...(isEmpty(asked.requiredOAuthProviders) ? [] : ["requiredOAuthProviders is not handled by the toolbox."]),
-      ...leftOut([...topLevelLeftOut(config), ...wish.leftOut]),
+      ...leftOut([...setKeys(others), ...setKeys(without(config, overrideFields), `${overrideAt}.`), ...wish.leftOut]),
     ],
   };
 }
 
-function topLevelLeftOut(config: Record<string, unknown>): string[] {
-  return Object.keys(config)
-    .filter((key) => !readOverride.has(key) && !isEmpty(config[key]))
-    .map((key) => `${overrideAt}.${key}`);
+function without(members: Record<string, unknown>, known: ReadonlySet<string>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(members).filter(([key]) => !known.has(key)));
+}
+
+function setKeys(members: Record<string, unknown>, at = ""): string[] {
+  return Object.keys(members)
+    .filter((key) => !isEmpty(members[key]))
+    .map((key) => `${at}${key}`);
 }
 
 function leftOut(fields: string[]): string[] {

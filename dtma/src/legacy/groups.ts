@@ -128,7 +128,9 @@ export async function openGroups({ data, instances, isSure, log }: GroupsDeps): 
     const lanes = Array.from({ length: options?.maxConcurrentDeployments ?? 3 }, async () => {
       while (others.length > 0) await run(others.shift());
     });
-    await Promise.all(lanes);
+    // One whose note could not be written ends its lane; no other lane may go on after the answer.
+    const failed = (await Promise.allSettled(lanes)).find((lane) => lane.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
 
     const deployed = members.filter(({ error }) => error === undefined).map(({ name }) => name);
     if (options?.sharedNetworking === true) {
