@@ -363,6 +363,7 @@ export const text = {
     empty: { title: "Nothing was changed yet", body: "Calls that change something appear here with who made them." },
     noCaller: "none",
     answers: { ok: "done", refused: "refused", failed: "failed" },
+    noAnswer: "no answer",
     answer: (word: string, status: number) => `${word} (${number.format(status)})`,
     call: (method: string, path: string) => `${method} ${path}`,
   },

@@ -34,7 +34,8 @@ every route but `GET /health`.
   POST   /v1/token                        TokenRotation → 201 NewToken            (the old one works until the overlap ends)
   POST   /v1/enrol                        Enrolment → 201 NewToken                (no token: the single-use key is the proof)
   POST   /v1/certificate                  → 200 CertificateState                  (renewed under the same key)
-  GET    /v1/audit?after=&limit=          → AuditEntry[], oldest first
+  GET    /v1/audit?after=&limit=          → AuditEntry[], oldest first; with `newest=1` instead of `after` the newest ones,
+                                            newest first. Status 0: not answered yet, or the DTMA ended before
   POST   /v1/shutdown                     ShutdownRequest → 202, then the process drains and ends
   GET    /events[?stats=1]                → text/event-stream of DtmaEvent (`event:` = type, `data:` = the event); with
                                             `Last-Event-ID` it goes on after that event, or starts with a snapshot

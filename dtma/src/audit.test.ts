@@ -71,7 +71,7 @@ describe("the audit", () => {
     audit.note(call("/mine"));
     for (let number = 0; number < 500; number += 1) {
       audit.note(call(`/stranger/${number}`, null));
-      await audit.list({ after: 0, limit: 1 });
+      await audit.close();
     }
     await audit.close();
     const sizes = await Promise.all((await readdir(folder)).map(async (file) => (await stat(join(folder, file))).size));
@@ -102,5 +102,53 @@ describe("the audit", () => {
     expect(logged.filter((line) => line.includes("audit.not-written"))).toHaveLength(1);
     await rm(folder);
     folder = await mkdtemp(join(tmpdir(), "dtma-audit-"));
+  });
+
+  it("has a call on disk before its work begins, with status 0 until it has its answer, also after a kill", async () => {
+    const audit = await open();
+    const { status: _status, durationMs: _durationMs, ...begun } = call("/long");
+    const { id, written } = audit.begin(begun);
+    audit.note(call("/short"));
+    await written;
+    const killed = await open();
+    expect((await killed.list({ after: 0, limit: 10 })).map(({ path, status }) => [path, status])).toEqual([
+      ["/long", 0],
+      ["/short", 202],
+    ]);
+    audit.note(call("/long"), id);
+    expect(await audit.list({ after: 0, limit: 10 })).toEqual([
+      { id: 1, ...call("/long") },
+      { id: 2, ...call("/short") },
+    ]);
+    audit.note(call("/last"));
+    await audit.close();
+    expect(paths(await (await open()).newest(2))).toEqual(["/last", "/short"]);
+  });
+
+  it("holds up no call whose beginning cannot be written", async () => {
+    const audit = await open();
+    await rm(folder, { recursive: true });
+    const { written } = audit.begin(call("/lost"));
+    await expect(written).resolves.toBeUndefined();
+    expect(logged.join()).toContain("audit.not-written");
+  });
+
+  it("tells the newest first, the same ones as from the oldest on, over both files and in whatever order calls end", async () => {
+    const audit = await open(40_000);
+    const ends: (() => void)[] = [];
+    for (let number = 1; number <= 600; number += 1) {
+      const one = call(`/${number}`, number % 3 === 0 ? null : "0123abcd");
+      if (number % 2 === 0) audit.note(one);
+      else {
+        const { id } = audit.begin(one);
+        ends.push(() => audit.note(one, id));
+      }
+      if (number % 7 === 0) ends.splice(number % 5, 1)[0]?.();
+      if (number % 50 === 0) await audit.list({ after: 0, limit: 1 });
+    }
+    expect((await readdir(folder)).sort()).toContain("audit.1.jsonl");
+    const all = await audit.list({ after: 0, limit: 1_000 });
+    for (const limit of [1, 2, 50, 200]) expect(await audit.newest(limit)).toEqual(all.slice(-limit).reverse());
+    expect(await audit.newest(1)).toMatchObject([{ id: 600 }]);
   });
 });

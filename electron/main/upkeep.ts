@@ -1,5 +1,5 @@
 import type { Exposure, ToolboxCall } from "../../shared/contract/toolboxes.ts";
-import type { AuditEntry, RegistryLogin } from "../../shared/dtma-protocol.ts";
+import type { RegistryLogin } from "../../shared/dtma-protocol.ts";
 import type { ToolboxId } from "../../shared/model/ids.ts";
 import type { Links } from "./links.ts";
 import type { Vault } from "./vault/index.ts";
@@ -23,8 +23,7 @@ export interface Upkeep {
   exposure(id: ToolboxId): Promise<Exposure | null>;
 }
 
-const auditPage = 1_000;
-const auditKept = 1_000;
+const auditShown = 1_000;
 
 export function createUpkeep({ links, vault }: { links: Links; vault: Vault }): Upkeep {
   return {
@@ -35,16 +34,8 @@ export function createUpkeep({ links, vault }: { links: Links; vault: Vault }): 
     setRegistry: (id, registry, credentials) => links.client(id).putRegistry(registry, credentials),
     removeRegistry: (id, registry) => links.client(id).deleteRegistry(registry),
     async audit(id) {
-      const client = links.client(id);
-      let newest: AuditEntry[] = [];
-      for (let after = 0; ; ) {
-        const page = await client.audit(after, auditPage);
-        newest = [...newest, ...page].slice(-auditKept);
-        const last = page.at(-1);
-        if (last === undefined || page.length < auditPage) break;
-        after = last.id;
-      }
-      return newest.reverse().map(({ token, ...entry }) => ({ ...entry, caller: token }));
+      const calls = await links.client(id).audit(auditShown);
+      return calls.map(({ token, ...entry }) => ({ ...entry, caller: token }));
     },
     exposure: async (id) => (await links.client(id).exposure()) ?? null,
   };

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { readFile, stat, writeFile } from "node:fs/promises";
+import { request } from "node:http";
 import { connect } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
@@ -385,6 +386,7 @@ describe("the audit", () => {
     expect(all.every(({ address }) => address === "127.0.0.1")).toBe(true);
     expect(JSON.stringify(all) + dtma.log()).not.toContain(canary);
     expect(await entries(dtma, second, "?after=2&limit=1")).toEqual([all[2]]);
+    expect(await entries(dtma, second, "?newest=1&limit=2")).toEqual(all.slice(-2).reverse());
     await dtma.kill("SIGKILL");
     const restarted = await bench.start({ data, env });
     expect(await entries(restarted, second)).toEqual(all);
@@ -393,6 +395,25 @@ describe("the audit", () => {
     const again = await bench.start({ data, env });
     expect((await entries(again, second)).at(-1)).toMatchObject({ id: 6, path: "/v1/shutdown", status: 202 });
   });
+});
+
+it("has a call in the audit before anything is done for it, also when a kill leaves it without an answer", async () => {
+  const data = await bench.folder();
+  const env = { ...noDocker, DTMA_AUTH_TOKEN: randomUUID() };
+  const dtma = await bench.start({ data, env });
+  const headers = {
+    authorization: `Bearer ${env.DTMA_AUTH_TOKEN}`,
+    "content-type": "application/json",
+    "content-length": "100",
+  };
+  const pending = request(new URL("/tools", dtma.ready.url), { method: "POST", headers }).on("error", () => {});
+  pending.flushHeaders();
+  const newest = async (from: DtmaProcess) => (await ask(from, env.DTMA_AUTH_TOKEN, "GET", "/v1/audit?newest=1")).body;
+  const unanswered = [expect.objectContaining({ method: "POST", path: "/tools", status: 0, address: "127.0.0.1" })];
+  await expect.poll(() => newest(dtma)).toEqual(unanswered);
+  await dtma.kill("SIGKILL");
+  pending.destroy();
+  expect(await newest(await bench.start({ data, env }))).toEqual(unanswered);
 });
 
 const ecKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];

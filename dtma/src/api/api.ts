@@ -80,7 +80,7 @@ export function createApi(deps: ApiDeps): Api {
     const { isPublic, isMcp } = request.routeOptions.config as RouteConfig;
     if (isMcp === true) return guard.checkPlace(request.raw);
     const changes = isChange(request.method);
-    if (changes) callers.note(request, reply);
+    const letIn = changes ? callers.note(request, reply) : undefined;
     guard.checkPlace(request.raw);
 
     const token = guard.bearer(request.raw);
@@ -94,6 +94,7 @@ export function createApi(deps: ApiDeps): Api {
     }
     const isNowhere = request.is404 && !isOwnPath(request.url);
     if (tokenId === undefined && isPublic !== true && !isNowhere) throw guard.refusal(request.raw);
+    if (!request.is404) await letIn?.();
   });
 
   const streams: Streams = {

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import type { Audit } from "../audit.ts";
+import type { Audit, Call } from "../audit.ts";
 import type { Tokens } from "../tokens.ts";
 import { plainAddress } from "./address.ts";
 import type { Connections } from "./connections.ts";
@@ -9,7 +9,8 @@ import type { Connections } from "./connections.ts";
 Who is behind a request, from its first byte to the end of its answer.
 
 INVARIANTS
-- Every call that is not only a look, and how it was answered, is in the audit: refused ones too, never what was sent.
+- Every call that is not only a look, and how it was answered, is in the audit: refused ones too, never what was sent. One
+  that is let in is there before anything is done for it.
 - An answer that is still being written when its token ends is cut off; one that has not begun yet is given.
 */
 
@@ -18,8 +19,8 @@ const looks = new Set(["GET", "HEAD", "OPTIONS"]);
 const leftStatus = 499;
 
 export interface Callers {
-  /** Puts the call into the audit once its answer is over. */
-  note(request: FastifyRequest, reply: FastifyReply): void;
+  /** Puts the call into the audit once its answer is over; what it gives back, when it is let in. */
+  note(request: FastifyRequest, reply: FastifyReply): () => Promise<void>;
   /** A right token came with it; `tokenId` is the toolbox's, undefined for a connection's. */
   welcome(request: FastifyRequest, reply: FastifyReply, tokenId: string | undefined): void;
 }
@@ -28,7 +29,7 @@ export function isChange(method: string): boolean {
   return !looks.has(method);
 }
 
-type CallersDeps = { tokens: Pick<Tokens, "onEnd">; audit: Pick<Audit, "note">; connections: Connections };
+type CallersDeps = { tokens: Pick<Tokens, "onEnd">; audit: Pick<Audit, "begin" | "note">; connections: Connections };
 
 export function createCallers({ tokens, audit, connections }: CallersDeps): Callers {
   const tokenIds = new WeakMap<FastifyRequest["raw"], string>();
@@ -42,17 +43,24 @@ export function createCallers({ tokens, audit, connections }: CallersDeps): Call
       const at = Date.now();
       const startedAt = performance.now();
       const address = plainAddress(request.socket.remoteAddress);
-      response.once("close", () => {
-        audit.note({
-          at,
-          address,
-          token: tokenIds.get(request) ?? null,
-          method: request.method ?? "",
-          path: (request.url ?? "").split("?", 1)[0] ?? "",
-          status: response.headersSent ? response.statusCode : leftStatus,
-          durationMs: Math.round((performance.now() - startedAt) * 10) / 10,
-        });
+      const call = (): Call => ({
+        at,
+        address,
+        token: tokenIds.get(request) ?? null,
+        method: request.method ?? "",
+        path: (request.url ?? "").split("?", 1)[0] ?? "",
       });
+      let begun: number | undefined;
+      response.once("close", () => {
+        const status = response.headersSent ? response.statusCode : leftStatus;
+        const durationMs = Math.round((performance.now() - startedAt) * 10) / 10;
+        audit.note({ ...call(), status, durationMs }, begun);
+      });
+      return async () => {
+        const { id, written } = audit.begin(call());
+        begun = id;
+        await written;
+      };
     },
     welcome({ raw: request }, { raw: response }, tokenId) {
       connections.trust(request.socket);

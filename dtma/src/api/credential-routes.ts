@@ -12,6 +12,7 @@ export type CredentialDeps = { tokens: Tokens; certificate: Certificate | undefi
 
 const auditQuery = z.object({
   after: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
+  newest: z.literal("1").optional(),
   limit: z.coerce.number().int().min(1).max(1_000).default(100),
 });
 
@@ -36,5 +37,8 @@ export function addCredentialRoutes(fastify: FastifyInstance, { tokens, certific
     }
     return await certificate.renew();
   });
-  fastify.get("/v1/audit", { config: { query: auditQuery } }, (request) => audit.list(parse(auditQuery, request.query)));
+  fastify.get("/v1/audit", { config: { query: auditQuery } }, (request) => {
+    const { after, newest, limit } = parse(auditQuery, request.query);
+    return newest === undefined ? audit.list({ after, limit }) : audit.newest(limit);
+  });
 }

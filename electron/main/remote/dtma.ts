@@ -62,8 +62,8 @@ export interface DtmaClient {
   deleteRegistry(registry: string): Promise<void>;
   /** A new token; the one this client uses stays good for the overlap. */
   rotateToken(overlapSeconds: number): Promise<string>;
-  /** Changing calls after an id, oldest first. */
-  audit(after: number, limit: number): Promise<AuditEntry[]>;
+  /** Changing calls, newest first. */
+  audit(limit: number): Promise<AuditEntry[]>;
   /** undefined where the DTMA does not say what can be reached from outside. */
   exposure(): Promise<Exposure | undefined>;
   /** Asks the DTMA to end itself. */
@@ -186,7 +186,7 @@ export function createDtmaClient(options: DtmaClientOptions): DtmaClient {
       void (await send("PUT", `/v1/registries/${encodeURIComponent(registry)}`, { body: credentials })),
     deleteRegistry: async (registry) => void (await send("DELETE", `/v1/registries/${encodeURIComponent(registry)}`)),
     rotateToken: async (overlapSeconds) => (await ask(newToken, "POST", "/v1/token", { overlapSeconds })).token,
-    audit: (after, limit) => ask(z.array(auditEntry), "GET", `/v1/audit?after=${after}&limit=${limit}`),
+    audit: (limit) => ask(z.array(auditEntry), "GET", `/v1/audit?newest=1&limit=${limit}`),
     async exposure() {
       try {
         return (await ask(z.object({ exposure: exposure.optional() }), "GET", "/system")).exposure;

@@ -103,6 +103,7 @@ function At({ at }: { at: number }) {
 const tones: Record<keyof typeof words.answers, StatusTone> = { ok: "ok", refused: "warn", failed: "danger" };
 
 function Answer({ status }: { status: number }) {
+  if (status === 0) return <StatusDot tone="warn">{words.noAnswer}</StatusDot>;
   const kind = status < 400 ? "ok" : status < 500 ? "refused" : "failed";
   return <StatusDot tone={tones[kind]}>{words.answer(words.answers[kind], status)}</StatusDot>;
 }
