@@ -1,4 +1,4 @@
-import { getHeapStatistics, setFlagsFromString } from "node:v8";
+import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 /*
@@ -24,21 +24,21 @@ export function startSmall(): void {
   for (const flag of ["--semi-space-growth-factor=1", "--no-opt", "--no-maglev"]) setFlagsFromString(flag);
 }
 
-export type MemoryState = { isCompiling: boolean; heapBytesAtRest: number; collectedAtMs: number };
+export type MemoryState = { isCompiling: boolean; residentAtRest: number; collectedAtMs: number };
 
 /** What to do after a while in which this share of a core was used. */
 export function nextMemoryStep(
   state: MemoryState,
-  now: { atMs: number; cpuShare: number; heapBytes: number },
+  now: { atMs: number; cpuShare: number; residentBytes: number },
 ): "compile" | "collect" | null {
   if (now.cpuShare >= shares.busy) return state.isCompiling ? null : "compile";
   if (now.cpuShare >= shares.idle || now.atMs - state.collectedAtMs < collectEveryMs) return null;
-  return now.heapBytes > state.heapBytesAtRest + worthBytes ? "collect" : null;
+  return now.residentBytes > state.residentAtRest + worthBytes ? "collect" : null;
 }
 
 /** Wakes the compilers once there is work for them, and gives memory back when the work is done. Holds no process open. */
 export function keepSmall(): void {
-  const state: MemoryState = { isCompiling: false, heapBytesAtRest: 0, collectedAtMs: Number.NEGATIVE_INFINITY };
+  const state: MemoryState = { isCompiling: false, residentAtRest: 0, collectedAtMs: Number.NEGATIVE_INFINITY };
   let before = process.cpuUsage();
   let checkedAt = performance.now();
 
@@ -46,14 +46,14 @@ export function keepSmall(): void {
     const { user, system } = process.cpuUsage(before);
     const at = performance.now();
     const cpuShare = (user + system) / 1_000 / (at - checkedAt);
-    const step = nextMemoryStep(state, { atMs: at, cpuShare, heapBytes: heapBytes() });
+    const step = nextMemoryStep(state, { atMs: at, cpuShare, residentBytes: process.memoryUsage.rss() });
     if (step === "compile") {
       state.isCompiling = true;
       for (const flag of ["--opt", "--maglev"]) setFlagsFromString(flag);
     }
     if (step === "collect") {
       collect();
-      state.heapBytesAtRest = heapBytes();
+      state.residentAtRest = process.memoryUsage.rss();
       state.collectedAtMs = at;
     }
     // Collecting is no work that should count.
@@ -62,12 +62,7 @@ export function keepSmall(): void {
   }, checkMs).unref();
 }
 
-function heapBytes(): number {
-  const { total_heap_size: heap, external_memory: external } = getHeapStatistics();
-  return heap + external;
-}
-
-/** V8 itself would wait for pressure that a quiet process never makes. */
+/** V8 itself would wait for pressure that a quiet process never makes; it also lets go of what is not on its heap. */
 function collect(): void {
   setFlagsFromString("--expose-gc");
   const gc = runInNewContext("gc") as (options: { type: string; execution: string; flavor: string }) => void;
