@@ -3,7 +3,7 @@ import { runInNewContext } from "node:vm";
 
 /*
 The DTMA idles for years on small machines, so it holds little while it has little to do. Measured with fifty idle servers,
-resident in all: 106 MB without anything of this file, 83 MB with it (docs/decisions/0019-a-small-agent.md).
+resident in all: 106 MB without anything of this file, 78 MB with it (docs/decisions/0019-a-small-agent.md).
 
 INVARIANTS
 - What is done here affects the whole process and changes nothing but its memory and its speed.
@@ -16,12 +16,27 @@ const shares = { busy: 0.4, idle: 0.1 };
 const worthBytes = 2 * 2 ** 20;
 const collectEveryMs = 30_000;
 
+/** The young generation stays at its first size; the compilers' first function brings eight megabytes of their own code. */
+const startFlags = ["--max-semi-space-size=1", "--no-opt", "--no-maglev"];
+/** The same as far as a process that runs can still have it. */
+const lateFlags = ["--semi-space-growth-factor=1", "--no-opt", "--no-maglev"];
+/** glibc (mallopt(3)): without them it moves its bounds up with what V8's compilers take and give back, and keeps it all. */
+const allocator = { MALLOC_MMAP_THRESHOLD_: "65536", MALLOC_TRIM_THRESHOLD_: "65536" };
+
 /**
- * Keeps V8's young generation at its first size, and its optimizing compilers asleep: the first function they compile
- * brings eight megabytes of their own code into memory. Call it before anything else is loaded.
+ * Holds the process small from its beginning, however it was started: on Linux by starting it anew in its own place, with
+ * the same process id, files and arguments. Call it before anything else is loaded.
  */
 export function startSmall(): void {
-  for (const flag of ["--semi-space-growth-factor=1", "--no-opt", "--no-maglev"]) setFlagsFromString(flag);
+  const isStartedAnew = process.env.MALLOC_MMAP_THRESHOLD_ !== undefined;
+  // A channel to a parent would not outlive it, and Electron takes no flags of Node.
+  const isPlain = process.platform === "linux" && process.channel === undefined && process.versions.electron === undefined;
+  if (isPlain && !isStartedAnew && process.execve !== undefined) {
+    const args = [process.execPath, ...startFlags, ...process.execArgv, ...process.argv.slice(1)];
+    process.execve(process.execPath, args, { ...process.env, ...allocator });
+  }
+  for (const name of Object.keys(allocator)) delete process.env[name];
+  for (const flag of lateFlags) setFlagsFromString(flag);
 }
 
 export type MemoryState = { isCompiling: boolean; residentAtRest: number; collectedAtMs: number };
