@@ -23,6 +23,9 @@ export interface CgroupFiles {
 /** Opens a running container's files; undefined where they cannot be seen (other machine, other user, a virtual machine). */
 export type OpenCgroup = (container: { id: string; pid: number | undefined }) => CgroupFiles | undefined;
 
+/** Samples, which come about once a second. */
+const looksUntilNext = 10;
+
 type Roots = { cgroup: string; proc: string };
 
 export function createCgroups({ cgroup, proc }: Roots = { cgroup: "/sys/fs/cgroup", proc: "/proc" }): OpenCgroup {
@@ -101,15 +104,16 @@ function openSplit(folder: (controller: string) => string, add: (path: string) =
   const stat = add(`${folder("memory")}/memory.stat`);
   const pids = add(`${folder("pids")}/pids.current`);
   // The scheduler's own count where it has one, else the throttle's; the one of BFQ is there and empty under another.
-  const blocks = ["bfq.io_service_bytes_recursive", "throttle.io_service_bytes_recursive", "throttle.io_service_bytes"]
+  const candidates = ["bfq.io_service_bytes_recursive", "throttle.io_service_bytes_recursive", "throttle.io_service_bytes"]
     .map((name) => tryAdd(add, `${folder("blkio")}/blkio.${name}`))
     .filter((file) => file !== undefined);
+  const blocks = createSplitBlocks(candidates);
   const memoryLimitBytes = limitOf(readFileSync(`${folder("memory")}/memory.limit_in_bytes`, "latin1"));
   return () => ({
     cpuSeconds: Number(cpu.read()) / 1e9,
     memoryBytes: Math.max(0, Number(usage.read()) - numberAfter(stat.read(), "total_inactive_file")),
     memoryLimitBytes,
-    ...splitBlocks(blocks),
+    ...blocks(),
     pids: Number(pids.read()),
   });
 }
@@ -136,17 +140,21 @@ function unifiedBlocks(text: string): Blocks {
   return sum;
 }
 
-/** `8:0 Read 1`, a line per device and kind, of the first file that counts anything. */
-function splitBlocks(files: readonly SmallFile[]): Blocks {
-  for (const file of files) {
-    const text = file.read();
-    if (!text.includes("Read")) continue;
+/**
+ * `8:0 Read 1`, a line per device and kind, of the first file that counts anything; until one does, all are looked at now and
+ * then only, because most servers never touch a disk.
+ */
+function createSplitBlocks(files: readonly SmallFile[]): () => Blocks {
+  let counting: SmallFile | undefined;
+  let looks = 0;
+  return () => {
+    if (counting === undefined && looks++ % looksUntilNext === 0) counting = files.find((file) => file.read().includes("Read"));
     const sum = { blockReadBytes: 0, blockWriteBytes: 0 };
-    for (const [, kind, value] of text.matchAll(/ (Read|Write) (\d+)/g)) {
+    if (counting === undefined) return sum;
+    for (const [, kind, value] of counting.read().matchAll(/ (Read|Write) (\d+)/g)) {
       if (kind === "Read") sum.blockReadBytes += Number(value);
       else sum.blockWriteBytes += Number(value);
     }
     return sum;
-  }
-  return { blockReadBytes: 0, blockWriteBytes: 0 };
+  };
 }

@@ -6,7 +6,7 @@ import { createSmallFiles, numberAfter, readTraffic } from "./small-file.ts";
 const noTraffic = { networkRxBytes: 0, networkTxBytes: 0, blockReadBytes: 0, blockWriteBytes: 0 };
 const sectorBytes = 512;
 /** The folder of all processes is by far the dearest to read. */
-const countProcessesEveryMs = 5_000;
+const countProcessesEveryMs = 10_000;
 
 type Kernel = {
   cpu(): { busy: number; total: number };
