@@ -2,8 +2,6 @@ import { existsSync, readFileSync } from "node:fs";
 import { keepSmall, startSmall } from "./memory.ts";
 import { asksForHelp, helpText, readSettings, type Settings, SettingsError } from "./settings.ts";
 
-startSmall();
-
 const argv = process.argv.slice(2);
 if (asksForHelp(argv)) {
   process.stdout.write(helpText);
@@ -39,6 +37,7 @@ try {
 }
 
 async function serve(): Promise<void> {
+  startSmall();
   // Only now: what the modules make when they are loaded would let the young generation grow.
   const { startDtma } = await import("./dtma.ts");
   await startDtma(settingsOf(argv));
