@@ -16,9 +16,9 @@ const shares = { busy: 0.4, idle: 0.1 };
 const worthBytes = 2 * 2 ** 20;
 const collectEveryMs = 30_000;
 
-/** The young generation stays at its first size; the compilers' first function brings eight megabytes of their own code. */
-const startFlags = ["--max-semi-space-size=1", "--no-opt", "--no-maglev"];
-/** The same as far as a process that runs can still have it. */
+/** Keeps V8's young generation at its first size. A flag that a later Node does not know would stop its start. */
+const youngGeneration = "--max-semi-space-size";
+/** The same as far as a process that runs can still have it, and the compilers asleep. One it does not know is passed over. */
 const lateFlags = ["--semi-space-growth-factor=1", "--no-opt", "--no-maglev"];
 /** glibc (mallopt(3)): without them it moves its bounds up with what V8's compilers take and give back, and keeps it all. */
 const allocator = { MALLOC_MMAP_THRESHOLD_: "65536", MALLOC_TRIM_THRESHOLD_: "65536" };
@@ -32,7 +32,13 @@ export function startSmall(): void {
   // A channel to a parent would not outlive it, and Electron takes no flags of Node.
   const isPlain = process.platform === "linux" && process.channel === undefined && process.versions.electron === undefined;
   if (isPlain && !isStartedAnew && process.execve !== undefined) {
-    const args = [process.execPath, ...startFlags, ...process.execArgv, ...process.argv.slice(1)];
+    const isKnown = process.allowedNodeEnvironmentFlags.has(youngGeneration);
+    const args = [
+      process.execPath,
+      ...(isKnown ? [`${youngGeneration}=1`] : []),
+      ...process.execArgv,
+      ...process.argv.slice(1),
+    ];
     process.execve(process.execPath, args, { ...process.env, ...allocator });
   }
   for (const name of Object.keys(allocator)) delete process.env[name];
