@@ -24,7 +24,9 @@ INVARIANTS
 const shortDeadlineMs = 180_000;
 const rollbackDeadlineMs = 600_000;
 const undoDeadlineMs = 60_000;
-const keptOperations = 100;
+/** Who began one may ask for its end a while after; who links anew is told of the newest only. */
+const keptOperations = 1_000;
+const toldOperations = 100;
 const progressEveryMs = 200;
 
 export interface Operations {
@@ -292,7 +294,7 @@ export function createOperations(deps: OperationsDeps): Operations {
       return await launchRelease(server, { kind: "rotate", release: asPrevious(server) }, request, shortDeadlineMs);
     },
     get: (id) => kept.get(id),
-    all: () => [...kept.values()],
+    all: () => [...kept.values()].filter(({ state }, index) => state === "running" || index >= kept.size - toldOperations),
     cancel(id) {
       if (!kept.has(id)) throw new AppError("NOT_FOUND", { message: "There is no such operation." });
       const found = [...running.values()].find(({ operation }) => operation.id === id);
