@@ -12,9 +12,9 @@ INVARIANTS
 
 const checkMs = 5_000;
 const shares = { busy: 0.4, idle: 0.1 };
-/** Collecting takes some twenty milliseconds: it must be worth it, and not come so often that it is work by itself. */
-const worthBytes = 2 * 2 ** 20;
-const collectEveryMs = 30_000;
+/** Collecting takes 50 ms, on a slow machine 200: it must be worth it, and not come so often that it is work by itself. */
+const worthBytes = 3 * 2 ** 20;
+const collectEveryMs = 60_000;
 
 /** Keeps V8's young generation at its first size. A flag that a later Node does not know would stop its start. */
 const youngGeneration = "--max-semi-space-size";
