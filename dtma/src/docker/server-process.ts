@@ -17,6 +17,12 @@ export interface ServerProcess {
   end(graceMs?: number): Promise<void>;
 }
 
+/**
+ * What a server speaks, found once per image and remembered: the revisions with sessions (2024-11-05 to 2025-11-25), the
+ * stateless ones (2026-07-28 on), or both; `isOldSse` for a server that only has the HTTP+SSE pair of 2024-11-05.
+ */
+export type Speech = { readonly sessions: boolean; readonly stateless: boolean; readonly isOldSse?: true };
+
 /** How the gateway and the handshake reach a running server. */
 export type ServerEndpoint = (
   | { type: "stdio"; open(): Promise<ServerProcess> }
@@ -25,4 +31,6 @@ export type ServerEndpoint = (
 ) & {
   /** The container it leads into, where there is one. */
   container?: string;
+  /** Undefined until a handshake has found it out; then sessions of 2025-11-25 are tried. */
+  speech?: Speech;
 };

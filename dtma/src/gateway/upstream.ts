@@ -6,9 +6,12 @@ import { errorCodes, type Message } from "./json-rpc.ts";
 export interface Upstream {
   /**
    * Sends the messages of one POST, in order; resolves once the server has taken them. `streamId` names the stream on
-   * which their answers are awaited, undefined when there are no requests. Rejects with an `UpstreamError`.
+   * which their answers are awaited, undefined when there are no requests. `headers` (of the client, `Mcp-Param-*` only)
+   * go on to a stateless server over HTTP. Rejects with an `UpstreamError`.
    */
-  send(messages: Message[], streamId: number | undefined): Promise<void>;
+  send(messages: Message[], streamId: number | undefined, headers?: Record<string, string>): Promise<void>;
+  /** Stops waiting for the answers on a stream, where the transport has a way to say so: a stateless server over HTTP. */
+  cancel?(streamId: number): void;
   /** A promise while the server takes no more; wait for it before more is read from the client. */
   ready(): Promise<void> | undefined;
   /** The client listens for messages that belong to no request of its own. */
