@@ -31,6 +31,8 @@ export type ServerEndpoint = (
 ) & {
   /** The container it leads into, where there is one. */
   container?: string;
+  /** One process serves all clients, as its template wants it. */
+  isShared?: boolean;
   /** Undefined until a handshake has found it out; then sessions of 2025-11-25 are tried. */
   speech?: Speech;
 };

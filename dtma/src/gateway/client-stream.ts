@@ -150,7 +150,7 @@ export class ClientStream {
     const response = this.#response;
     if (response === undefined || !this.#started) return;
     if (this.#saturatedSince !== undefined && now - this.#saturatedSince > stallMs) response.destroy();
-    else if (now - this.#writtenAt > keepAliveMs) this.#write([keepAlive]);
+    else if (now - this.#writtenAt > keepAliveMs) this.#write([keepAlivePiece]);
   }
 
   /** Ends the connection without a word. */
@@ -222,6 +222,8 @@ function takenUp(response: ServerResponse): Promise<void> | undefined {
 }
 
 const unreadBytes = 262_144;
-const keepAliveMs = 15_000;
-const stallMs = 30_000;
-const keepAlive = Buffer.from(": keep-alive\n\n");
+/** How long a stream may be quiet before a comment keeps proxies from cutting it. */
+export const keepAliveMs = 15_000;
+/** How long a client may stop reading before it is cut off. */
+export const stallMs = 30_000;
+export const keepAlivePiece = Buffer.from(": keep-alive\n\n");

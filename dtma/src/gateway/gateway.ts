@@ -1,9 +1,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AccessEntry, ConnectionUsage } from "../../../shared/dtma-protocol.ts";
 import type { ServerEndpoint } from "../docker/server-process.ts";
+import type { AllowedTools } from "./access.ts";
 
 /** Who is calling the MCP endpoint: a connection with its allow-list, or the holder of the toolbox's own token. */
 export type McpCaller = { type: "connection"; entry: AccessEntry } | { type: "toolbox" };
+
+/** A request between its authentication and its answer; `accessChanged` changes it on the way. */
+export type Visit = { connectionId: AccessEntry["connectionId"] | undefined; allowed: AllowedTools; revoked: boolean };
 
 export type McpGatewayDeps = {
   /** The endpoint of a server by name. NOT_FOUND, SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE. */

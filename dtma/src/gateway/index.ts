@@ -1,16 +1,22 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AccessEntry } from "../../../shared/dtma-protocol.ts";
+import type { ServerEndpoint } from "../docker/server-process.ts";
 import type { AllowedTools } from "./access.ts";
 import { type Failure, sendJson } from "./client-stream.ts";
-import type { McpCaller, McpGateway, McpGatewayDeps } from "./gateway.ts";
+import { isStateless, statelessRevision } from "./envelope.ts";
+import type { McpCaller, McpGateway, McpGatewayDeps, Visit } from "./gateway.ts";
 import { header, headerFault, readBody, refuse, refuseTooLarge, sessionRevisions } from "./http-edge.ts";
 import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upstream.ts";
 import { errorAnswer, errorCodes, type Message, parseClientBody } from "./json-rpc.ts";
 import { Session } from "./session.ts";
+import { createSharedUpstream } from "./shared-upstream.ts";
+import { createStatelessFace, sharedWant } from "./stateless-face.ts";
 import { createStdioUpstream } from "./stdio-upstream.ts";
-import { toFailure } from "./upstream.ts";
+import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 import { UsageMeter } from "./usage.ts";
+import type { Worker } from "./worker.ts";
+import { type Want, WorkerPool } from "./worker-pool.ts";
 
 /*
 INVARIANTS
@@ -20,11 +26,12 @@ INVARIANTS
 - No timer, process or connection outlives `close`.
 */
 
+/** How long a process of a connection without sessions is kept for its next request. */
+const workerIdleMs = 60_000;
+/** How long a call waits for what its client has been asked: people answer slowly. */
+const answerWithinMs = 600_000;
 const retryAfter = { "retry-after": "5" };
 const tickMs = 1_000;
-
-/** A request between its authentication and its session. */
-type Visit = { connectionId: AccessEntry["connectionId"] | undefined; allowed: AllowedTools; revoked: boolean };
 
 /** Creates the MCP endpoint: Streamable HTTP with sessions in front of stdio and HTTP servers. */
 export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
@@ -41,6 +48,8 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     () => {
       const now = Date.now();
       for (const session of sessions.values()) session.tick(now);
+      face.tick(now);
+      pool.tick(now);
       meter.flush();
     },
     Math.max(50, Math.min(tickMs, limits.idleMs / 4)),
@@ -50,7 +59,36 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   const isIn = (session: Session, server: string, container: string | undefined): boolean =>
     session.server === server && (container === undefined || session.container === container);
   const countOf = (server: string, container?: string): number =>
-    [...sessions.values()].filter((session) => isIn(session, server, container)).length;
+    [...sessions.values()].filter((session) => isIn(session, server, container)).length + pool.busyCount(server, container);
+
+  const pool = new WorkerPool({
+    async acquire({ server, owner }) {
+      const cap = capReached(server, owner);
+      if (cap !== undefined)
+        throw new UpstreamError({ status: 503, error: { code: errorCodes.failed, message: cap }, headers: retryAfter });
+      return { release: () => undefined };
+    },
+    connect: openWorker,
+    onCount: (server) => deps.onSessions(server, countOf(server)),
+    onFault: (server, error) => deps.onFault?.({ server, error }),
+    idleMs: Math.min(limits.idleMs, workerIdleMs),
+    queueMs: 10_000,
+  });
+  const face = createStatelessFace({
+    pool,
+    endpointOf: deps.endpointOf,
+    onCall({ connectionId }) {
+      if (connectionId !== undefined) meter.count(connectionId, "call");
+      let isOver = false;
+      return {
+        ended(failed) {
+          if (failed && !isOver && connectionId !== undefined) meter.count(connectionId, "error");
+          isOver = true;
+        },
+      };
+    },
+    answerWithinMs: Math.min(limits.idleMs, answerWithinMs),
+  });
 
   function capReached(server: string, connectionId: string | undefined): string | undefined {
     let ofServer = 0;
@@ -96,18 +134,36 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     return session;
   }
 
+  /** The server's side of one session or worker. */
+  async function open(endpoint: ServerEndpoint, sink: UpstreamSink): Promise<Upstream> {
+    if (endpoint.type === "stdio") return createStdioUpstream(await endpoint.open(), sink, limits);
+    client ??= openHttpClient();
+    const options = { messageBytes: limits.messageBytes, initializeMs: limits.answerMs, client: await client };
+    return createHttpUpstream(endpoint.url, sink, options);
+  }
+
+  async function openWorker(worker: Worker, want: Want): Promise<void> {
+    const late = setTimeout(() => void worker.end(silent(limits.answerMs)).catch(() => undefined), limits.answerMs);
+    try {
+      const endpoint = await deps.endpointOf(want.server);
+      worker.container = endpoint.container;
+      await worker.attach(await open(endpoint, worker), endpoint.type === "http");
+      if (endpoint.speech?.stateless !== true) await worker.initialize(want.initialize);
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
   async function openUpstream(session: Session, initialize: Message): Promise<void> {
     const late = setTimeout(() => void session.end(silent(limits.answerMs)), limits.answerMs);
     try {
       const endpoint = await deps.endpointOf(session.server);
       session.container = endpoint.container;
       if (!session.isOpen) return;
-      if (endpoint.type === "http") {
-        client ??= openHttpClient();
-        const options = { messageBytes: limits.messageBytes, initializeMs: limits.answerMs, client: await client };
-        if (!session.isOpen) return;
-        await session.attach(createHttpUpstream(endpoint.url, session, options), initialize);
-      } else await session.attach(createStdioUpstream(await endpoint.open(), session, limits), initialize);
+      const upstream = endpoint.isShared
+        ? createSharedUpstream({ pool, want: sharedWant(session.server, endpoint), isRaw: false }, session)
+        : await open(endpoint, session);
+      await session.attach(upstream, initialize);
       await session.initialized;
     } catch (error) {
       await session.end(toFailure(error));
@@ -158,6 +214,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     if ("error" in body) return sendJson(response, 400, errorAnswer(undefined, body.error));
     if (visit.revoked) return refuseRevoked(response);
     const [first] = body.messages;
+    if (first !== undefined && isStateless(request, first)) return postStateless(request, response, server, visit, body);
     const initializes = body.messages.some((message) => message.method === "initialize");
     if (initializes && header(request, "mcp-session-id") === undefined) {
       if (first?.kind === "request" && !body.batch) return initialize(response, server, visit, first);
@@ -181,6 +238,22 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     await session.post(response, body.messages, body.batch);
   }
 
+  async function postStateless(
+    request: IncomingMessage,
+    response: ServerResponse,
+    server: string,
+    visit: Visit,
+    { messages: [message], batch }: { messages: Message[]; batch: boolean },
+  ): Promise<void> {
+    if (batch || message === undefined || message.kind === "response") {
+      return refuse(response, 400, errorCodes.invalidRequest, "The body must be one request or notification.");
+    }
+    if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
+    if (message.kind === "request") return face.handle(request, response, server, visit, message);
+    // This revision defines no notification over HTTP: a client cancels by closing the stream.
+    response.writeHead(202).end();
+  }
+
   async function serve(request: IncomingMessage, response: ServerResponse, server: string, visit: Visit): Promise<void> {
     const fault = headerFault(request);
     if (fault !== undefined) return refuse(response, fault.status, errorCodes.invalidRequest, fault.message);
@@ -189,6 +262,11 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     if (request.method !== "GET" && request.method !== "DELETE") {
       return refuse(response, 405, errorCodes.invalidRequest, "Use POST, GET or DELETE.", undefined, {
         allow: "POST, GET, DELETE",
+      });
+    }
+    if ((header(request, "mcp-protocol-version") ?? "") >= statelessRevision) {
+      return refuse(response, 405, errorCodes.invalidRequest, "This revision of the protocol has POST only.", undefined, {
+        allow: "POST",
       });
     }
     const session = admit(request, response, server, visit);
@@ -208,7 +286,10 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     clearInterval(timer);
     const stillEnding = [...ending.values()];
     try {
-      await endAll([...sessions.values()], closing("The DTMA is going down."));
+      await Promise.all([
+        endAll([...sessions.values()], closing("The DTMA is going down.")),
+        pool.close(closing("The DTMA is going down.")),
+      ]);
       await Promise.all([...stillEnding, ...openings]);
     } finally {
       meter.flush();
@@ -244,17 +325,22 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
         for (const session of those) session.setAllowed(allowed);
         return;
       }
-      const ended = endAll(those, revoked);
+      face.revoke(connectionId, revoked);
+      const ended = Promise.all([endAll(those, revoked), pool.closeOwner(connectionId, revoked)]);
       meter.forget(connectionId);
       await ended;
     },
 
     async closeServer(server, container) {
       const stillEnding = [...ending].filter(([session]) => isIn(session, server, container)).map(([, gone]) => gone);
-      await endAll(
-        [...sessions.values()].filter((session) => isIn(session, server, container)),
-        closing("The server is being stopped."),
-      );
+      const failure = closing("The server is being stopped.");
+      await Promise.all([
+        endAll(
+          [...sessions.values()].filter((session) => isIn(session, server, container)),
+          failure,
+        ),
+        pool.closeServer(server, container, failure),
+      ]);
       await Promise.all(stillEnding);
     },
 

@@ -7,7 +7,15 @@ const inlineBytes = 16_384;
 
 /** The pieces of one event; `data` must be free of newlines. */
 export function eventPieces(id: string, data: Buffer): Buffer[] {
-  const head = `id: ${id}\ndata: `;
+  return framed(`id: ${id}\ndata: `, data);
+}
+
+/** The pieces of an event without an id. */
+export function bareEventPieces(data: Buffer): Buffer[] {
+  return framed("data: ", data);
+}
+
+function framed(head: string, data: Buffer): Buffer[] {
   if (data.length > inlineBytes) return [Buffer.from(head), data, Buffer.from("\n\n")];
   const event = Buffer.allocUnsafe(head.length + data.length + 2);
   event.write(head, 0, "latin1");

@@ -1,0 +1,158 @@
+import { createHash } from "node:crypto";
+import { metaKeys } from "./envelope.ts";
+import { type Message, memberOf, membersAt, type Span, stringAt } from "./json-rpc.ts";
+import { type Edit, insertion, rawMember, spliced } from "./splice.ts";
+
+/*
+How what a server with sessions says reads in the stateless revisions (MCP 2026-07-28, "Multi Round-Trip Requests"): its
+questions become input requests, its results say their type, and what is cacheable says for how long. Pure.
+*/
+
+/** A question of the server that waits for its answer. */
+export type Question = { id: string; method: string; params: Buffer | undefined };
+
+/** Requests that may be answered by a question. */
+export const askingMethods: ReadonlySet<string> = new Set(["tools/call", "prompts/get", "resources/read"]);
+
+const cacheable: ReadonlySet<string> = new Set([
+  "server/discover",
+  "tools/list",
+  "prompts/list",
+  "resources/list",
+  "resources/templates/list",
+  "resources/read",
+]);
+const noCache: [string, string][] = [
+  ["ttlMs", "0"],
+  ["cacheScope", '"private"'],
+];
+const resourceNotFound = "-32002";
+
+/** The answer of a server with sessions, with what the stateless revisions ask for added. */
+export function statelessAnswer(method: string, answer: Message, serverInfo: Buffer | undefined): Buffer {
+  const { text, result } = answer;
+  if (result === undefined) {
+    if (method !== "resources/read") return answer.bytes;
+    const error = answer.members.findLast(({ key }) => key === "error");
+    const code = memberOf(text, error, "code");
+    return code && text.slice(code.start, code.end) === resourceNotFound
+      ? spliced(answer.bytes, [{ at: code, text: "-32602" }])
+      : answer.bytes;
+  }
+  const info: [string, string][] = serverInfo === undefined ? [] : [[metaKeys.serverInfo, serverInfo.toString("utf8")]];
+  const meta = memberOf(text, result, "_meta");
+  const added: [string, string][] = [["resultType", '"complete"'], ...(cacheable.has(method) ? noCache : [])];
+  const edits: Edit[] = [];
+  if (meta === undefined && info.length > 0) added.push(["_meta", `{${info.map(written).join()}}`]);
+  else edits.push(...insertion(text, meta, info));
+  return spliced(answer.bytes, [...insertion(text, result, added), ...edits]);
+}
+
+/** `server/discover` from what the server said to `initialize`. */
+export function discovered(id: string, welcome: Message, revisions: readonly string[]): Buffer {
+  const { result } = welcome;
+  const capabilities = memberOf(welcome.text, result, "capabilities");
+  const instructions = rawMember(welcome, result, "instructions");
+  const serverInfo = rawMember(welcome, result, "serverInfo");
+  const members: [string, string][] = [
+    ["resultType", '"complete"'],
+    ["supportedVersions", JSON.stringify(revisions)],
+    ["capabilities", capabilities === undefined ? "{}" : withoutTasks(welcome, capabilities)],
+    ...noCache,
+    ...(instructions === undefined ? [] : [["instructions", instructions.toString("utf8")] as [string, string]]),
+    ...(serverInfo === undefined
+      ? []
+      : [["_meta", `{${written([metaKeys.serverInfo, serverInfo.toString("utf8")])}}`] as [string, string]]),
+  ];
+  return Buffer.from(`{"jsonrpc":"2.0","id":${id},"result":{${members.map(written).join()}}}`);
+}
+
+/** The answer that asks the client for what the server wants to know. */
+export function inputRequired(id: string, questions: ReadonlyMap<string, Question>, state: string): Buffer {
+  const head = `{"jsonrpc":"2.0","id":${id},"result":{"resultType":"input_required","requestState":${JSON.stringify(state)},"inputRequests":{`;
+  const pieces: Buffer[] = [Buffer.from(head)];
+  let isFirst = true;
+  for (const [key, { method, params }] of questions) {
+    const name = `${isFirst ? "" : ","}${JSON.stringify(key)}:{"method":${JSON.stringify(method)}`;
+    pieces.push(Buffer.from(params === undefined ? `${name}}` : `${name},"params":`));
+    if (params !== undefined) pieces.push(params, Buffer.from("}"));
+    isFirst = false;
+  }
+  pieces.push(Buffer.from("}}}"));
+  return Buffer.concat(pieces);
+}
+
+/** A question as an input request may have it: the stateless revisions know no `elicitationId`. */
+export function toQuestion(message: Message): Question {
+  const { params } = message;
+  const dropped = params === undefined ? undefined : withoutMember(message, params, "elicitationId");
+  return { id: message.id ?? "null", method: message.method ?? "", params: dropped };
+}
+
+/** The questions of an error that says a URL has to be visited first (code -32042 of 2025-11-25); undefined for others. */
+export function elicitationsOf(answer: Message): Question[] | undefined {
+  const error = answer.members.findLast(({ key }) => key === "error");
+  const code = memberOf(answer.text, error, "code");
+  if (code === undefined || answer.text.slice(code.start, code.end) !== "-32042") return undefined;
+  const data = rawMember(answer, error, "data");
+  try {
+    const { elicitations } = JSON.parse(data?.toString("utf8") ?? "") as { elicitations: Record<string, unknown>[] };
+    return elicitations.map(({ elicitationId: _, ...params }) => ({
+      id: "null",
+      method: "elicitation/create",
+      params: Buffer.from(JSON.stringify(params)),
+    }));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Which abilities of the client a question needs, undefined when the stateless revisions do not know it. */
+export function abilityOf(question: Question): readonly string[] | undefined {
+  if (question.method === "sampling/createMessage") return ["sampling"];
+  if (question.method === "roots/list") return ["roots"];
+  if (question.method !== "elicitation/create") return undefined;
+  return question.params?.toString("latin1").match(/"mode"\s*:\s*"url"/) ? ["elicitation", "url"] : ["elicitation"];
+}
+
+/** Whether the client declared an ability, or one below it. */
+export function isAble(message: Message, capabilities: Span, ability: readonly string[]): boolean {
+  let at: Span | undefined = capabilities;
+  for (const key of ability) at = memberOf(message.text, at, key);
+  return at !== undefined && message.text[at.start] === "{";
+}
+
+/** What names a request whatever it answers: its method and params without what changes from round to round. */
+export function digestOf(message: Message): string {
+  const hash = createHash("sha256").update(message.method ?? "");
+  const members = message.params === undefined ? [] : (membersAt(message.text, message.params.start)?.members ?? []);
+  const kept = members.filter(({ key }) => !["_meta", "inputResponses", "requestState"].includes(key));
+  for (const { key, start, end } of kept.sort((one, other) => (one.key < other.key ? -1 : 1))) {
+    hash.update(`\n${JSON.stringify(key)}:`).update(message.bytes.subarray(start, end));
+  }
+  return hash.digest("hex");
+}
+
+export function requestState(message: Message): string | undefined {
+  return stringAt(message.text, memberOf(message.text, message.params, "requestState"));
+}
+
+function withoutMember(message: Message, object: Span, key: string): Buffer {
+  const members = membersAt(message.text, object.start)?.members ?? [];
+  const raw = message.bytes.subarray(object.start, object.end);
+  if (!members.some((member) => member.key === key)) return raw;
+  const kept = members.filter((member) => member.key !== key);
+  const texts = kept.map(
+    (member) => `${JSON.stringify(member.key)}:${message.bytes.toString("utf8", member.start, member.end)}`,
+  );
+  return Buffer.from(`{${texts.join()}}`);
+}
+
+/** Tasks of 2025-11-25 became an extension of another shape, so neither side could use the other's. */
+function withoutTasks(message: Message, capabilities: Span): string {
+  return withoutMember(message, capabilities, "tasks").toString("utf8");
+}
+
+function written([key, value]: [string, string]): string {
+  return `${JSON.stringify(key)}:${value}`;
+}

@@ -1,0 +1,199 @@
+import { sessionRevisions } from "./http-edge.ts";
+import { errorAnswer, errorCodes, type Message, memberOf, stringAt, tokenAt } from "./json-rpc.ts";
+import { abilityOf, isAble, toQuestion } from "./questions.ts";
+import { spliced, withId } from "./splice.ts";
+import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
+import { type Attention, made, type RunningCall, type Worker } from "./worker.ts";
+import type { Want, WorkerPool } from "./worker-pool.ts";
+
+/*
+Connects a session to the one process that its server has for everybody.
+
+INVARIANTS
+- The session hears answers to its own requests, what its own requests cause, and what the server says about itself as a
+  whole; never what belongs to another session.
+- `end` leaves the process alone and nothing of the session behind in it.
+*/
+
+/** `isRaw`: the server is stateless, and everything goes through as it is. */
+export function createSharedUpstream(
+  { pool, want, isRaw }: { pool: WorkerPool; want: Want; isRaw: boolean },
+  sink: UpstreamSink,
+): Upstream {
+  const stop = new AbortController();
+  const running = new Map<string, RunningCall>();
+  /** Which call a question of the server belongs to. */
+  const questions = new Map<string, RunningCall>();
+  const uris = new Set<string>();
+  let worker: Worker | undefined;
+  let stopListening: (() => void) | undefined;
+  let initialize: Message | undefined;
+  let logLevel: string | undefined;
+
+  const tell = (text: string | Buffer, streamId: number | undefined): Promise<void> | undefined =>
+    sink.message(typeof text === "string" ? Buffer.from(text) : text, streamId);
+  const nothing = (id: string | undefined): string => `{"jsonrpc":"2.0","id":${id ?? "null"},"result":{}}`;
+  const abilities = (): { message: Message; capabilities: { start: number; end: number } } | undefined => {
+    const capabilities = initialize && memberOf(initialize.text, initialize.params, "capabilities");
+    return initialize && capabilities && { message: initialize, capabilities };
+  };
+
+  async function start(message: Message, streamId: number | undefined, headers?: Record<string, string>): Promise<void> {
+    const id = message.id ?? "null";
+    const meta = memberOf(message.text, message.params, "_meta");
+    const progressToken = meta && tokenAt(message.text, memberOf(message.text, meta, "progressToken"));
+    const call = {
+      message,
+      ...(headers === undefined ? {} : { headers }),
+      progressToken,
+      attention: attentionOf(message),
+      logLevel: isRaw ? undefined : logLevel,
+      onNotification: (told: Message) => tell(told.bytes, streamId),
+      onAsk(asked: Message): void {
+        const known = abilities();
+        const ability = abilityOf(toQuestion(asked));
+        const mine = running.get(id);
+        if (ability === undefined || known === undefined || !isAble(known.message, known.capabilities, ability)) {
+          mine?.reply(asked.id ?? "null", cannot);
+        } else if (mine !== undefined) {
+          questions.set(asked.id ?? "null", mine);
+          void tell(asked.bytes, streamId);
+        }
+      },
+      onAnswer(answer: Message) {
+        forget(id);
+        return tell(answer.bytes, streamId);
+      },
+      onFailed(failure: ReturnType<typeof toFailure>): void {
+        forget(id);
+        if (streamId !== undefined) sink.unanswered(streamId, failure);
+      },
+    };
+    try {
+      const cancel = new AbortController();
+      const early: RunningCall = { cancel: () => cancel.abort(cancelled), reply: () => undefined };
+      running.set(id, early);
+      const started = await pool.start(want, call, AbortSignal.any([stop.signal, cancel.signal]));
+      if (running.get(id) === early) running.set(id, started.running);
+      else if (cancel.signal.aborted || stop.signal.aborted) started.running.cancel();
+    } catch (error) {
+      running.delete(id);
+      if (stop.signal.aborted || streamId === undefined) return;
+      const failure = error === cancelled ? cancelled.failure : toFailure(error);
+      await tell(errorAnswer(message.id, failure.error), streamId);
+    }
+  }
+
+  function forget(id: string): void {
+    const call = running.get(id);
+    running.delete(id);
+    for (const [question, owner] of questions) if (owner === call) questions.delete(question);
+  }
+
+  function attentionOf(message: Message): Attention {
+    if (isRaw) return "silent";
+    if (lists.has(message.method ?? "")) return "none";
+    const known = abilities();
+    const asks = ["sampling", "elicitation", "roots"].some(
+      (ability) => known !== undefined && isAble(known.message, known.capabilities, [ability]),
+    );
+    return asks || logLevel !== undefined ? "asks" : "silent";
+  }
+
+  async function welcome(message: Message, streamId: number | undefined): Promise<void> {
+    initialize = message;
+    worker = await pool.ready(want, stop.signal);
+    const said = worker.welcome;
+    if (said === undefined) throw new UpstreamError(notReady);
+    stopListening = worker.listen({
+      wants: (method, uri) => method !== "notifications/resources/updated" || (uri !== undefined && uris.has(uri)),
+      onNotification: (told) => tell(told.bytes, undefined),
+      onGone: (failure) => sink.gone(failure),
+    });
+    const answer = made(withId(said.message, message.id ?? "null"));
+    const asked = stringAt(message.text, memberOf(message.text, message.params, "protocolVersion"));
+    const at = memberOf(answer.text, answer.result, "protocolVersion");
+    const own = stringAt(answer.text, at) ?? "";
+    const isOlder = asked !== undefined && at !== undefined && sessionRevisions.has(asked) && asked < own;
+    await tell(isOlder ? spliced(answer.bytes, [{ at, text: JSON.stringify(asked) }]) : answer.bytes, streamId);
+  }
+
+  async function subscribe(message: Message, streamId: number | undefined): Promise<void> {
+    const uri = stringAt(message.text, memberOf(message.text, message.params, "uri"));
+    if (uri === undefined || worker === undefined) return start(message, streamId);
+    if (message.method === "resources/unsubscribe") {
+      if (uris.delete(uri)) worker.unsubscribe(uri);
+    } else if (!uris.has(uri)) {
+      if (!(await worker.subscribe(uri))) return start(message, streamId);
+      uris.add(uri);
+    }
+    await tell(nothing(message.id), streamId);
+  }
+
+  async function request(message: Message, streamId: number | undefined, headers?: Record<string, string>): Promise<void> {
+    if (isRaw) return start(message, streamId, headers);
+    switch (message.method) {
+      case "initialize":
+        return welcome(message, streamId);
+      case "ping":
+        return void (await tell(nothing(message.id), streamId));
+      case "logging/setLevel":
+        logLevel = stringAt(message.text, memberOf(message.text, message.params, "level"));
+        return void (await tell(nothing(message.id), streamId));
+      case "resources/subscribe":
+      case "resources/unsubscribe":
+        return subscribe(message, streamId);
+      default:
+        return start(message, streamId);
+    }
+  }
+
+  return {
+    async send(messages, streamId, headers) {
+      for (const message of messages) {
+        if (message.kind === "request") {
+          const sent = request(message, streamId, headers);
+          if (message.method === "initialize") await sent;
+          else
+            sent.catch((error: unknown) => {
+              if (streamId !== undefined) sink.unanswered(streamId, toFailure(error));
+            });
+        } else if (message.kind === "response") {
+          const id = message.id ?? "null";
+          const [said] = message.members.filter(({ key }) => key === "result" || key === "error");
+          if (said === undefined) continue;
+          const raw = message.bytes.subarray(said.start, said.end);
+          questions.get(id)?.reply(id, Buffer.concat([Buffer.from(`${JSON.stringify(said.key)}:`), raw]));
+          questions.delete(id);
+        } else if (message.method === "notifications/cancelled") {
+          const id = tokenAt(message.text, memberOf(message.text, message.params, "requestId"));
+          running.get(id ?? "null")?.cancel();
+          forget(id ?? "null");
+        }
+      }
+    },
+    ready: () => undefined,
+    listen() {},
+    setProtocolVersion() {},
+    async end() {
+      if (stop.signal.aborted) return;
+      stop.abort(cancelled);
+      for (const call of running.values()) call.cancel();
+      running.clear();
+      stopListening?.();
+      for (const uri of uris) worker?.unsubscribe(uri);
+    },
+  };
+}
+
+/** Requests that never lead to a question. */
+const lists: ReadonlySet<string> = new Set([
+  "tools/list",
+  "prompts/list",
+  "resources/list",
+  "resources/templates/list",
+  "completion/complete",
+]);
+const cancelled = new UpstreamError({ status: 200, error: { code: errorCodes.failed, message: "The request was cancelled." } });
+const notReady = { status: 502, error: { code: errorCodes.failed, message: "The server's process is not ready." } };
+const cannot = `"error":${JSON.stringify({ code: errorCodes.invalidParams, message: "The client cannot be asked that." })}`;

@@ -1,0 +1,537 @@
+import { createHash, randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerEndpoint } from "../docker/server-process.ts";
+import { refusal, withoutHiddenTools } from "./access.ts";
+import { AnswerStream } from "./answer-stream.ts";
+import { type Failure, sendJson } from "./client-stream.ts";
+import {
+  type Envelope,
+  parameterHeaders,
+  readEnvelope,
+  statelessCodes,
+  statelessRevision,
+  supportedRevisions,
+} from "./envelope.ts";
+import type { Visit } from "./gateway.ts";
+import { errorAnswer, errorCodes, type Message, memberOf, membersAt, stringAt, tokenAt } from "./json-rpc.ts";
+import {
+  abilityOf,
+  askingMethods,
+  digestOf,
+  discovered,
+  elicitationsOf,
+  inputRequired,
+  isAble,
+  type Question,
+  requestState,
+  statelessAnswer,
+  toQuestion,
+} from "./questions.ts";
+import { insertion, rawMember, spliced } from "./splice.ts";
+import { toFailure, UpstreamError } from "./upstream.ts";
+import type { Attention, Call, Listener, RunningCall, Worker } from "./worker.ts";
+import { made } from "./worker.ts";
+import type { Want, WorkerPool } from "./worker-pool.ts";
+
+/*
+The stateless revisions (MCP 2026-07-28) towards clients, in front of a server of either era.
+
+INVARIANTS
+- A request is answered once, or its client has left; a client that leaves cancels it at the server.
+- A server with sessions that asks its client something is answered by the same client, on the same request: the state that
+  stands for the waiting call is unguessable, good once, and bound to the connection, the server and the request.
+- What waits for a client's answer is given up after `answerWithinMs`.
+*/
+
+export type StatelessDeps = {
+  pool: WorkerPool;
+  endpointOf(server: string): Promise<ServerEndpoint>;
+  onCall(visit: Visit, message: Message): CallCount;
+  answerWithinMs: number;
+};
+
+/** Told once how a call went. */
+export type CallCount = { ended(failed: boolean): void };
+
+export type StatelessFace = {
+  /** Serves one POST; resolves when it has been answered. */
+  handle(request: IncomingMessage, response: ServerResponse, server: string, visit: Visit, message: Message): Promise<void>;
+  /** Ends what a connection has under way: its access was taken away. */
+  revoke(connectionId: string, failure: Failure): void;
+  /** Called about once a second. */
+  tick(now: number): void;
+};
+
+/** A POST that has not been answered. */
+type Open = { connectionId: string | undefined; end(failure: Failure): void };
+
+/** A call that is under way, with or without a client to answer to. */
+type Exchange = {
+  server: string;
+  connectionId: string | undefined;
+  digest: string;
+  visit: Visit;
+  /** The request that is waiting for an answer now; the last one while nobody waits. */
+  envelope: Envelope;
+  stream: AnswerStream | undefined;
+  running: RunningCall | undefined;
+  count: CallCount | undefined;
+  /** Questions of the server nobody has answered yet, by the key the client knows them under. */
+  questions: Map<string, Question>;
+  /** The progress token the server knows. */
+  token: string | undefined;
+  /** The server has to be asked once more, because its error said what must come first. */
+  startsAgain: boolean;
+  expiresAt: number;
+  isAsking: boolean;
+};
+
+export function createStatelessFace(deps: StatelessDeps): StatelessFace {
+  const streams = new Map<AnswerStream, Open>();
+  const waiting = new Map<string, Exchange>();
+
+  async function handle(
+    request: IncomingMessage,
+    response: ServerResponse,
+    server: string,
+    visit: Visit,
+    message: Message,
+  ): Promise<void> {
+    const envelope = readEnvelope(request, message);
+    if ("code" in envelope) return sendJson(response, 400, errorAnswer(message.id, envelope));
+    const refused = refusal(message, visit.allowed);
+    if (refused !== undefined) return sendJson(response, 200, errorAnswer(message.id, refused));
+    const leaving = new AbortController();
+    let onLeft = (): void => leaving.abort(left);
+    const stream = new AnswerStream(response, () => onLeft());
+    streams.set(stream, {
+      connectionId: visit.connectionId,
+      end(failure) {
+        fail(stream, envelope, failure);
+        onLeft();
+      },
+    });
+    try {
+      const endpoint = await deps.endpointOf(server);
+      const want = wantOf(server, endpoint, visit, envelope);
+      const isSession = endpoint.speech?.stateless !== true;
+      if (isSession && envelope.method === "server/discover") return await discover(stream, envelope, want, leaving.signal);
+      if (isSession && envelope.method === "subscriptions/listen") {
+        const stop = await listen(stream, envelope, want, leaving.signal);
+        onLeft = () => {
+          leaving.abort(left);
+          stop();
+        };
+        if (stream.hasLeft) stop();
+        return await stream.closed;
+      }
+      if (isSession && removedMethods.has(envelope.method)) {
+        const message = `This revision of the protocol has no method ${envelope.method}.`;
+        return void stream.answer(errorAnswer(envelope.id, { code: -32601, message }), 404);
+      }
+      const exchange = isSession ? resume(server, visit, envelope) : undefined;
+      const current = exchange ?? begin(server, visit, envelope);
+      current.stream = stream;
+      onLeft = () => {
+        leaving.abort(left);
+        if (current.stream === stream) giveUp(current);
+      };
+      if (exchange === undefined || exchange.startsAgain) {
+        current.startsAgain = false;
+        const headers = parameterHeaders(request);
+        const call = callOf(current, isSession);
+        const started = await deps.pool.start(want, headers === undefined ? call : { ...call, headers }, leaving.signal);
+        current.running = started.running;
+        welcomes.set(current, started.worker);
+        if (stream.hasLeft) giveUp(current);
+      } else proceed(current);
+      await stream.closed;
+    } catch (error) {
+      if (error === left) return;
+      fail(stream, envelope, toFailure(error));
+    } finally {
+      streams.delete(stream);
+    }
+  }
+
+  /** The worker that a call runs on, for what its server said about itself. */
+  const welcomes = new WeakMap<Exchange, Worker>();
+
+  function begin(server: string, visit: Visit, envelope: Envelope): Exchange {
+    return {
+      server,
+      connectionId: visit.connectionId,
+      digest: digestOf(envelope.message),
+      visit,
+      envelope,
+      stream: undefined,
+      running: undefined,
+      count: envelope.method === "tools/call" ? deps.onCall(visit, envelope.message) : undefined,
+      questions: new Map(),
+      token: envelope.progressToken,
+      startsAgain: false,
+      expiresAt: 0,
+      isAsking: false,
+    };
+  }
+
+  /** The call that a retry belongs to. Throws an UpstreamError for a state that stands for none. */
+  function resume(server: string, visit: Visit, envelope: Envelope): Exchange | undefined {
+    const state = askingMethods.has(envelope.method) ? requestState(envelope.message) : undefined;
+    if (state === undefined) return undefined;
+    const exchange = waiting.get(state);
+    const isTheirs =
+      exchange?.server === server &&
+      exchange.connectionId === visit.connectionId &&
+      exchange.digest === digestOf(envelope.message);
+    if (exchange === undefined || !isTheirs) throw new UpstreamError(unknownState);
+    waiting.delete(state);
+    exchange.envelope = envelope;
+    exchange.visit = visit;
+    const { message } = envelope;
+    const responses = memberOf(message.text, message.params, "inputResponses");
+    for (const { key, start, end } of (responses && membersAt(message.text, responses.start)?.members) ?? []) {
+      const question = exchange.questions.get(key);
+      if (question === undefined) continue;
+      exchange.questions.delete(key);
+      const said = message.bytes.subarray(start, end);
+      if (!exchange.startsAgain) exchange.running?.reply(question.id, Buffer.concat([resultMember, said]));
+      else if (!isAccepted(message, { start, end })) throw new UpstreamError(declined);
+    }
+    return exchange;
+  }
+
+  /** A client waits again: it is asked what is still open, or waits with the call. */
+  function proceed(exchange: Exchange): void {
+    if (exchange.questions.size > 0) ask(exchange);
+  }
+
+  function callOf(exchange: Exchange, isSession: boolean): Call {
+    const { envelope } = exchange;
+    return {
+      message: envelope.message,
+      progressToken: envelope.progressToken,
+      attention: attentionOf(envelope, isSession),
+      logLevel: isSession ? envelope.logLevel : undefined,
+      onNotification: (message) => notify(exchange, message, isSession),
+      onAsk: (message) => question(exchange, message),
+      onAnswer: (message) => (isSession ? answerOfSession(exchange, message) : answer(exchange, message)),
+      onFailed: (failure) => failed(exchange, failure),
+    };
+  }
+
+  function notify(exchange: Exchange, message: Message, isSession: boolean): Promise<void> | undefined {
+    if (message.method === "notifications/cancelled") {
+      const id = tokenAt(message.text, memberOf(message.text, message.params, "requestId"));
+      for (const [key, one] of exchange.questions) if (one.id === id) exchange.questions.delete(key);
+      return undefined;
+    }
+    if (!isSession) return exchange.stream?.notify(message.bytes);
+    if (message.method === "notifications/message") {
+      return exchange.envelope.logLevel === undefined ? undefined : exchange.stream?.notify(message.bytes);
+    }
+    if (message.method !== "notifications/progress") return undefined;
+    const { progressToken } = exchange.envelope;
+    if (progressToken === undefined) return undefined;
+    if (progressToken === exchange.token) return exchange.stream?.notify(message.bytes);
+    const at = memberOf(message.text, message.params, "progressToken");
+    return at && exchange.stream?.notify(spliced(message.bytes, [{ at, text: progressToken }]));
+  }
+
+  function question(exchange: Exchange, message: Message): void {
+    const asked = toQuestion(message);
+    const ability = abilityOf(asked);
+    const { message: request, capabilities } = exchange.envelope;
+    if (ability === undefined || !isAble(request, capabilities, ability)) {
+      exchange.running?.reply(asked.id, cannot);
+      return;
+    }
+    const kind = asked.method.split("/", 1)[0] ?? "input";
+    exchange.questions.set(`${kind}-${asked.id.replaceAll('"', "")}`, asked);
+    // Those that the server asks in one go are passed on in one go.
+    if (exchange.stream !== undefined && !exchange.isAsking) {
+      exchange.isAsking = true;
+      setImmediate(() => {
+        exchange.isAsking = false;
+        if (exchange.stream !== undefined && exchange.questions.size > 0) ask(exchange);
+      });
+    }
+  }
+
+  /** Answers the client with the questions; the call waits without a client from here on. */
+  function ask(exchange: Exchange): void {
+    const state = randomUUID();
+    exchange.expiresAt = Date.now() + deps.answerWithinMs;
+    waiting.set(state, exchange);
+    const { stream } = exchange;
+    exchange.stream = undefined;
+    void stream?.answer(inputRequired(exchange.envelope.id, exchange.questions, state));
+  }
+
+  function answer(exchange: Exchange, message: Message): Promise<void> | undefined {
+    exchange.count?.ended(message.hasError || isErrorResult(message));
+    exchange.running = undefined;
+    return exchange.stream?.answer(withoutHiddenTools(message, exchange.visit.allowed), statusOf(message));
+  }
+
+  function answerOfSession(exchange: Exchange, message: Message): Promise<void> | undefined {
+    const first = elicitationsOf(message);
+    if (first?.every((one) => isAbleTo(exchange, one))) {
+      exchange.running = undefined;
+      exchange.startsAgain = true;
+      exchange.questions = new Map(first.map((one, index) => [`elicitation-url-${index + 1}`, one]));
+      ask(exchange);
+      return undefined;
+    }
+    const { id } = exchange.envelope;
+    const said = made(withClientId(message, id));
+    const welcome = welcomes.get(exchange)?.welcome;
+    const info = welcome && rawMember(welcome.message, welcome.result, "serverInfo");
+    const bytes = statelessAnswer(exchange.envelope.method, said, info);
+    return answer(exchange, bytes === said.bytes ? said : made(bytes));
+  }
+
+  function isAbleTo(exchange: Exchange, asked: Question): boolean {
+    const ability = abilityOf(asked);
+    return ability !== undefined && isAble(exchange.envelope.message, exchange.envelope.capabilities, ability);
+  }
+
+  function failed(exchange: Exchange, failure: Failure): void {
+    exchange.count?.ended(true);
+    exchange.running = undefined;
+    for (const [state, one] of waiting) if (one === exchange) waiting.delete(state);
+    if (exchange.stream !== undefined) fail(exchange.stream, exchange.envelope, failure);
+  }
+
+  /** The client has left, or has not answered in time. */
+  function giveUp(exchange: Exchange): void {
+    exchange.stream = undefined;
+    exchange.running?.cancel();
+    exchange.running = undefined;
+    exchange.count?.ended(true);
+  }
+
+  async function discover(stream: AnswerStream, envelope: Envelope, want: Want, signal: AbortSignal): Promise<void> {
+    const worker = await deps.pool.ready(want, signal);
+    const welcome = worker.welcome?.message;
+    if (welcome === undefined) throw new UpstreamError(unknownState);
+    await stream.answer(discovered(envelope.id, welcome, supportedRevisions));
+  }
+
+  /** `subscriptions/listen` in front of a server with sessions; the returned function ends it. */
+  async function listen(stream: AnswerStream, envelope: Envelope, want: Want, signal: AbortSignal): Promise<() => void> {
+    const worker = await deps.pool.ready(want, signal);
+    const filter = filterOf(envelope.message);
+    const offered = worker.welcome;
+    const offers = (kind: string, ability: string): boolean => {
+      if (offered === undefined) return false;
+      const { message, result } = offered;
+      const known = memberOf(
+        message.text,
+        memberOf(message.text, memberOf(message.text, result, "capabilities"), kind),
+        ability,
+      );
+      return known !== undefined && message.text.startsWith("true", known.start);
+    };
+    const granted: ListenFilter = {
+      ...(filter.toolsListChanged && offers("tools", "listChanged") ? { toolsListChanged: true } : {}),
+      ...(filter.promptsListChanged && offers("prompts", "listChanged") ? { promptsListChanged: true } : {}),
+      ...(filter.resourcesListChanged && offers("resources", "listChanged") ? { resourcesListChanged: true } : {}),
+    };
+    const uris: string[] = [];
+    const tagged = `{${JSON.stringify(subscriptionKey)}:${envelope.id}}`;
+    const listener: Listener = {
+      wants: (method, uri) =>
+        (granted.toolsListChanged === true && method === "notifications/tools/list_changed") ||
+        (granted.promptsListChanged === true && method === "notifications/prompts/list_changed") ||
+        (granted.resourcesListChanged === true && method === "notifications/resources/list_changed") ||
+        (method === "notifications/resources/updated" && uri !== undefined && uris.includes(uri)),
+      onNotification: (message) => stream.notify(withSubscription(message, envelope.id, tagged)),
+      onGone: () =>
+        void stream.answer(
+          Buffer.from(`{"jsonrpc":"2.0","id":${envelope.id},"result":{"resultType":"complete","_meta":${tagged}}}`),
+        ),
+    };
+    const stop = worker.listen(listener);
+    try {
+      if (offers("resources", "subscribe")) {
+        for (const uri of filter.resourceSubscriptions ?? []) if (await worker.subscribe(uri)) uris.push(uri);
+      }
+    } catch (error) {
+      stop();
+      throw error;
+    }
+    const notifications = JSON.stringify({ ...granted, ...(uris.length > 0 ? { resourceSubscriptions: uris } : {}) });
+    const acknowledged = `{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":${tagged},"notifications":${notifications}}}`;
+    void stream.notify(Buffer.from(acknowledged));
+    return () => {
+      stop();
+      for (const uri of uris.splice(0)) worker.unsubscribe(uri);
+    };
+  }
+
+  return {
+    handle,
+    revoke(connectionId, failure) {
+      for (const open of streams.values()) if (open.connectionId === connectionId) open.end(failure);
+      for (const [state, exchange] of waiting) {
+        if (exchange.connectionId !== connectionId) continue;
+        waiting.delete(state);
+        giveUp(exchange);
+      }
+    },
+    tick(now) {
+      for (const stream of streams.keys()) stream.tick(now);
+      for (const [state, exchange] of waiting) {
+        if (now < exchange.expiresAt) continue;
+        waiting.delete(state);
+        giveUp(exchange);
+      }
+    },
+  };
+}
+
+type ListenFilter = {
+  toolsListChanged?: boolean;
+  promptsListChanged?: boolean;
+  resourcesListChanged?: boolean;
+  resourceSubscriptions?: string[];
+};
+
+const left = new Error("The client has left.");
+const subscriptionKey = "io.modelcontextprotocol/subscriptionId";
+const maxSubscriptions = 1_000;
+const resultMember = Buffer.from('"result":');
+const cannot = `"error":${JSON.stringify({ code: errorCodes.invalidParams, message: "The client cannot be asked that." })}`;
+
+/** What 2026-07-28 took out of the protocol; a server with sessions still knows it. */
+const removedMethods: ReadonlySet<string> = new Set([
+  "ping",
+  "logging/setLevel",
+  "resources/subscribe",
+  "resources/unsubscribe",
+  "tasks/list",
+  "tasks/get",
+  "tasks/result",
+  "tasks/cancel",
+]);
+
+/** Requests that never lead to a question. */
+const quietMethods: ReadonlySet<string> = new Set([
+  "server/discover",
+  "subscriptions/listen",
+  "tools/list",
+  "prompts/list",
+  "resources/list",
+  "resources/templates/list",
+  "completion/complete",
+]);
+
+const unknownState: Failure = {
+  status: 200,
+  error: {
+    code: errorCodes.invalidParams,
+    message: "The server does not wait for this answer, or not any more; make the request again without requestState.",
+    data: { code: "NOT_FOUND" },
+  },
+};
+const declined: Failure = {
+  status: 200,
+  error: {
+    code: errorCodes.invalidParams,
+    message: "What the server needs first was not accepted.",
+    data: { code: "CANCELLED" },
+  },
+};
+
+function attentionOf(envelope: Envelope, isSession: boolean): Attention {
+  if (envelope.logLevel !== undefined) return "asks";
+  if (quietMethods.has(envelope.method)) return "none";
+  // A stateless server asks in its answer only.
+  if (!isSession) return "silent";
+  const { message, capabilities } = envelope;
+  return ["sampling", "elicitation", "roots"].some((ability) => isAble(message, capabilities, [ability])) ? "asks" : "silent";
+}
+
+/** Which workers may serve a request. */
+function wantOf(server: string, endpoint: ServerEndpoint, visit: Visit, envelope: Envelope): Want {
+  if (endpoint.isShared === true) return sharedWant(server, endpoint);
+  const { bytes } = envelope.message;
+  const own = (span: { start: number; end: number }): string => bytes.toString("utf8", span.start, span.end);
+  const capabilities = own(envelope.capabilities);
+  const clientInfo = envelope.clientInfo === undefined ? ourselves : own(envelope.clientInfo);
+  const initialize = `{"protocolVersion":"${newestWithSessions}","capabilities":${capabilities},"clientInfo":${clientInfo}}`;
+  const signature = endpoint.speech?.stateless === true ? statelessRevision : digest(initialize);
+  const owner = visit.connectionId;
+  const key = [server, endpoint.container ?? "", owner ?? "", signature].join(" ");
+  return { key, server, owner, isShared: false, initialize };
+}
+
+/** The one process that all clients of a server share. */
+export function sharedWant(server: string, endpoint: ServerEndpoint): Want {
+  const initialize = `{"protocolVersion":"${newestWithSessions}","capabilities":${everyAbility},"clientInfo":${ourselves}}`;
+  return { key: `${server} ${endpoint.container ?? ""} *`, server, owner: undefined, isShared: true, initialize };
+}
+
+const newestWithSessions = "2025-11-25";
+const ourselves = '{"name":"dtma","version":"1"}';
+const everyAbility = '{"sampling":{},"elicitation":{"form":{},"url":{}},"roots":{}}';
+
+function digest(text: string): string {
+  return createHash("sha256").update(text).digest("base64");
+}
+
+function filterOf(message: Message): ListenFilter {
+  const raw = rawMember(message, message.params, "notifications");
+  const said = (raw === undefined ? {} : JSON.parse(raw.toString("utf8"))) as Record<string, unknown> | null;
+  const uris = Array.isArray(said?.resourceSubscriptions) ? said.resourceSubscriptions : [];
+  return {
+    toolsListChanged: said?.toolsListChanged === true,
+    promptsListChanged: said?.promptsListChanged === true,
+    resourcesListChanged: said?.resourcesListChanged === true,
+    resourceSubscriptions: uris.filter((uri): uri is string => typeof uri === "string").slice(0, maxSubscriptions),
+  };
+}
+
+function withSubscription(message: Message, id: string, tagged: string): Buffer {
+  const { text, bytes, params } = message;
+  if (params === undefined) {
+    const end = text.lastIndexOf("}");
+    return spliced(bytes, [{ at: { start: end, end }, text: `,"params":{"_meta":${tagged}}` }]);
+  }
+  const meta = memberOf(text, params, "_meta");
+  if (meta !== undefined) return spliced(bytes, insertion(text, meta, [[subscriptionKey, id]]));
+  return spliced(bytes, insertion(text, params, [["_meta", tagged]]));
+}
+
+function withClientId(message: Message, id: string): Buffer {
+  return message.id === id
+    ? message.bytes
+    : spliced(
+        message.bytes,
+        message.members.flatMap((member) => (member.key === "id" ? [{ at: member, text: id }] : [])),
+      );
+}
+
+function fail(stream: AnswerStream, envelope: Envelope, failure: Failure): void {
+  void stream.answer(errorAnswer(envelope.id, failure.error), failure.status, failure.headers);
+}
+
+/** The HTTP status that goes with an answer (MCP 2026-07-28, "Request Metadata"). */
+function statusOf(answer: Message): number {
+  if (!answer.hasError) return 200;
+  const error = answer.members.findLast(({ key }) => key === "error");
+  const at = memberOf(answer.text, error, "code");
+  const code = at === undefined ? 0 : Number(answer.text.slice(at.start, at.end));
+  if (code === -32601) return 404;
+  return (Object.values(statelessCodes) as number[]).includes(code) ? 400 : 200;
+}
+
+function isErrorResult(message: Message): boolean {
+  const isError = memberOf(message.text, message.result, "isError");
+  return isError !== undefined && message.text.startsWith("true", isError.start);
+}
+
+function isAccepted(message: Message, response: { start: number; end: number }): boolean {
+  return stringAt(message.text, memberOf(message.text, response, "action")) === "accept";
+}

@@ -1,0 +1,380 @@
+import type { Failure } from "./client-stream.ts";
+import { metaKeys } from "./envelope.ts";
+import { errorCodes, type Message, memberOf, readMessage, stringAt, tokenAt } from "./json-rpc.ts";
+import { spliced, withId } from "./splice.ts";
+import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
+
+/*
+One process of a server (or one upstream session) that takes calls of several clients' requests.
+
+INVARIANTS
+- A call goes under an id of the worker's own and its answer comes back under the client's: ids of clients never meet.
+- What the server asks or says goes to the call that caused it, or to nobody. Where the transport does not say which one
+  that was (stdio), a call that may lead to questions runs alone among its like; a cancelled one of these spoils the worker.
+- Every call ends once: with its answer, a failure, or its cancellation; nothing is said to it afterwards.
+*/
+
+/**
+ * What the server may say to the client while it works on a call: `asks`: it may ask or log; `silent`: it might, but this
+ * client can do nothing with it; `none`: calls of this kind (lists) never lead to a question.
+ */
+export type Attention = "asks" | "silent" | "none";
+
+/** A request of a client on its way through a worker. */
+export type Call = {
+  message: Message;
+  headers?: Record<string, string>;
+  progressToken: string | undefined;
+  attention: Attention;
+  /** What its client wants to be logged, on a server with sessions. */
+  logLevel?: string | undefined;
+  /** About this call; returns a promise while its client takes no more. */
+  onNotification(message: Message): Promise<void> | undefined;
+  /** A request of the server; answer it with `reply`. */
+  onAsk(message: Message): void;
+  /** The answer, under the client's id. */
+  onAnswer(message: Message): Promise<void> | undefined;
+  onFailed(failure: Failure): void;
+};
+
+export type RunningCall = {
+  /** The client wants it no more. */
+  cancel(): void;
+  /** Answers a request of the server; `said` is `"result":…` or `"error":…`. */
+  reply(id: string, said: string | Buffer): void;
+};
+
+/** Who hears what the server says about itself as a whole. */
+export type Listener = {
+  wants(method: string, uri: string | undefined): boolean;
+  onNotification(message: Message): Promise<void> | undefined;
+  onGone(failure: Failure): void;
+};
+
+/** What a server with sessions said about itself. */
+export type Welcome = { message: Message; result: { start: number; end: number } };
+
+type OpenCall = Call & { token: string | undefined };
+type Own = { resolve(message: Message): void; reject(error: UpstreamError): void };
+
+const broadcasts = new Set([
+  "notifications/tools/list_changed",
+  "notifications/prompts/list_changed",
+  "notifications/resources/list_changed",
+  "notifications/resources/updated",
+]);
+
+export class Worker implements UpstreamSink {
+  /** What it was opened for; only calls for the same come here. */
+  readonly key: string;
+  readonly server: string;
+  readonly owner: string | undefined;
+  readonly isShared: boolean;
+  container: string | undefined;
+  /** The answer to `initialize`; undefined for a server without sessions. */
+  welcome: Welcome | undefined;
+  /** Calls may start. */
+  isReady = false;
+  /** Takes no new calls and goes once it is idle. */
+  isRetired = false;
+  lastUsedAt = Date.now();
+  readonly #onEnd: (worker: Worker, gone: Promise<void>) => void;
+  readonly #onIdle: (worker: Worker) => void;
+  readonly #calls = new Map<number, OpenCall>();
+  readonly #own = new Map<number, Own>();
+  readonly #listeners = new Set<Listener>();
+  readonly #subscribers = new Map<string, number>();
+  #upstream: Upstream | undefined;
+  #separates = false;
+  #lastId = 0;
+  #asking: number | undefined;
+  #silent = 0;
+  #logLevel: string | undefined;
+  #ended: Promise<void> | undefined;
+
+  constructor(options: {
+    key: string;
+    server: string;
+    owner: string | undefined;
+    isShared: boolean;
+    onEnd(worker: Worker, gone: Promise<void>): void;
+    /** A call or listener went. */
+    onIdle(worker: Worker): void;
+  }) {
+    this.key = options.key;
+    this.server = options.server;
+    this.owner = options.owner;
+    this.isShared = options.isShared;
+    this.#onEnd = options.onEnd;
+    this.#onIdle = options.onIdle;
+  }
+
+  get isOpen(): boolean {
+    return this.#ended === undefined;
+  }
+
+  get isIdle(): boolean {
+    return this.#calls.size === 0 && this.#listeners.size === 0;
+  }
+
+  /** `separates`: each message of the server names the call it belongs to. */
+  async attach(upstream: Upstream, separates: boolean): Promise<void> {
+    if (this.#ended !== undefined) return upstream.end();
+    this.#upstream = upstream;
+    this.#separates = separates;
+  }
+
+  /** Initializes a server with sessions; `params` is JSON text. Rejects with an UpstreamError. */
+  async initialize(params: string): Promise<void> {
+    const answer = await this.ask("initialize", params);
+    if (answer.result === undefined) throw refusedToInitialize;
+    this.welcome = { message: answer, result: answer.result };
+    const version = stringAt(answer.text, memberOf(answer.text, answer.result, "protocolVersion"));
+    this.#upstream?.setProtocolVersion(version ?? "");
+    await this.#upstream?.send([made('{"jsonrpc":"2.0","method":"notifications/initialized"}')], undefined);
+  }
+
+  /** Whether a call can start now without being mixed up with another one. */
+  takes(call: Pick<Call, "attention" | "progressToken">): boolean {
+    if (this.isRetired || this.#ended !== undefined) return false;
+    if (call.progressToken !== undefined && this.#hasToken(call.progressToken)) return false;
+    if (this.#separates || call.attention === "none") return true;
+    if (this.#asking !== undefined) return false;
+    return call.attention === "silent" || this.#silent === 0;
+  }
+
+  /** Starts a call that `takes` has agreed to. */
+  start(call: Call): RunningCall {
+    const id = ++this.#lastId;
+    const open: OpenCall = { ...call, token: call.progressToken };
+    this.#calls.set(id, open);
+    if (call.attention === "asks") this.#asking = id;
+    if (call.attention === "silent") this.#silent++;
+    this.lastUsedAt = Date.now();
+    const message = made(withId(call.message, String(id)));
+    const send = (): void => {
+      if (!this.#calls.has(id)) return;
+      const sent = this.#upstream?.send([message], id, call.headers) ?? Promise.reject(new UpstreamError(goneAlready));
+      sent.catch((error: unknown) => this.unanswered(id, toFailure(error)));
+    };
+    if (call.logLevel === undefined || call.logLevel === this.#logLevel) send();
+    else {
+      this.#logLevel = call.logLevel;
+      this.ask("logging/setLevel", JSON.stringify({ level: call.logLevel })).then(send, send);
+    }
+    return {
+      cancel: () => this.#cancel(id, open),
+      reply: (askId, said) => this.#reply(askId, said),
+    };
+  }
+
+  /** A request of the gateway's own. Rejects with an UpstreamError. */
+  ask(method: string, params: string): Promise<Message> {
+    const upstream = this.#upstream;
+    if (upstream === undefined || this.#ended !== undefined) return Promise.reject(new UpstreamError(goneAlready));
+    const id = ++this.#lastId;
+    const { promise, resolve, reject } = Promise.withResolvers<Message>();
+    this.#own.set(id, { resolve, reject });
+    const message = made(`{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":${params}}`);
+    upstream.send([message], id).catch((error: unknown) => this.unanswered(id, toFailure(error)));
+    return promise;
+  }
+
+  notify(text: string): void {
+    this.#upstream?.send([made(text)], undefined).catch(() => undefined);
+  }
+
+  /** Adds a listener until the returned function is called. */
+  listen(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    this.#upstream?.listen();
+    return () => {
+      if (!this.#listeners.delete(listener)) return;
+      this.lastUsedAt = Date.now();
+      this.#onIdle(this);
+    };
+  }
+
+  /** Subscribes to a resource for one more listener; false when the server refuses. */
+  async subscribe(uri: string): Promise<boolean> {
+    const count = this.#subscribers.get(uri) ?? 0;
+    this.#subscribers.set(uri, count + 1);
+    if (count > 0) return true;
+    const answer = await this.ask("resources/subscribe", JSON.stringify({ uri })).catch(() => undefined);
+    if (answer?.result !== undefined) return true;
+    this.#subscribers.delete(uri);
+    return false;
+  }
+
+  unsubscribe(uri: string): void {
+    const count = this.#subscribers.get(uri) ?? 0;
+    if (count > 1) this.#subscribers.set(uri, count - 1);
+    else if (this.#subscribers.delete(uri) && this.isOpen) {
+      void this.ask("resources/unsubscribe", JSON.stringify({ uri })).catch(() => undefined);
+    }
+  }
+
+  message(bytes: Buffer, streamId: number | undefined): Promise<void> | undefined {
+    const message = readMessage(bytes);
+    if (message === undefined || this.#ended !== undefined) return undefined;
+    if (message.kind === "response") return this.#answered(message);
+    if (message.kind === "request") return this.#asked(message, streamId);
+    return this.#told(message, streamId);
+  }
+
+  unanswered(streamId: number, failure: Failure): void {
+    const own = this.#own.get(streamId);
+    if (own !== undefined) {
+      this.#own.delete(streamId);
+      own.reject(new UpstreamError(failure));
+      return;
+    }
+    this.#finish(streamId)?.onFailed(failure);
+  }
+
+  gone(failure: Failure): void {
+    void this.end(failure);
+  }
+
+  /** Ends the process and every call with the failure; resolves when it is gone for certain. */
+  end(failure: Failure): Promise<void> {
+    if (this.#ended !== undefined) return this.#ended;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#ended = promise;
+    for (const { reject } of this.#own.values()) reject(new UpstreamError(failure));
+    for (const call of this.#calls.values()) call.onFailed(failure);
+    for (const listener of this.#listeners) listener.onGone(failure);
+    this.#own.clear();
+    this.#calls.clear();
+    this.#listeners.clear();
+    resolve(this.#upstream?.end());
+    this.#onEnd(this, promise);
+    return promise;
+  }
+
+  #hasToken(token: string): boolean {
+    for (const call of this.#calls.values()) if (call.token === token) return true;
+    return false;
+  }
+
+  #answered(message: Message): Promise<void> | undefined {
+    const id = Number(message.id);
+    const own = this.#own.get(id);
+    if (own !== undefined) {
+      this.#own.delete(id);
+      own.resolve(message);
+      return undefined;
+    }
+    const call = this.#finish(id);
+    return call?.onAnswer(made(withId(message, call.message.id ?? "null")));
+  }
+
+  #asked(message: Message, streamId: number | undefined): undefined {
+    const id = message.id ?? "null";
+    if (message.method === "ping") this.#reply(id, '"result":{}');
+    else {
+      const call = this.#causeOf(streamId);
+      if (call !== undefined) call.onAsk(message);
+      else this.#reply(id, nobodyToAsk);
+    }
+    return undefined;
+  }
+
+  #told(message: Message, streamId: number | undefined): Promise<void> | undefined {
+    const method = message.method ?? "";
+    const meta = memberOf(message.text, message.params, "_meta");
+    const subscription = memberOf(message.text, meta, metaKeys.subscription);
+    if (subscription !== undefined) {
+      const call = this.#calls.get(Number(tokenAt(message.text, subscription)));
+      const bytes = spliced(message.bytes, [{ at: subscription, text: call?.message.id ?? "null" }]);
+      return call?.onNotification(made(bytes));
+    }
+    if (broadcasts.has(method)) {
+      const uri = stringAt(message.text, memberOf(message.text, message.params, "uri"));
+      const waits = [...this.#listeners].flatMap((listener) => {
+        const wait = listener.wants(method, uri) ? listener.onNotification(message) : undefined;
+        return wait === undefined ? [] : [wait];
+      });
+      return waits.length === 0 ? undefined : Promise.race(waits);
+    }
+    if (method === "notifications/progress") {
+      const token = tokenAt(message.text, memberOf(message.text, message.params, "progressToken"));
+      for (const call of this.#calls.values()) {
+        if (token !== undefined && call.token === token) return call.onNotification(message);
+      }
+      return undefined;
+    }
+    if (method === "notifications/cancelled" && this.welcome === undefined) {
+      // A stateless server ends a stream of notifications that way.
+      const id = Number(tokenAt(message.text, memberOf(message.text, message.params, "requestId")));
+      this.#finish(id)?.onFailed(endedByServer);
+      return undefined;
+    }
+    return this.#causeOf(streamId)?.onNotification(message);
+  }
+
+  /** The call that the server can only mean. */
+  #causeOf(streamId: number | undefined): OpenCall | undefined {
+    if (!this.#separates) return this.#asking === undefined ? undefined : this.#calls.get(this.#asking);
+    const named = streamId === undefined ? undefined : this.#calls.get(streamId);
+    const [only] = this.#calls.values();
+    const call = named ?? (this.#calls.size === 1 ? only : undefined);
+    return call?.attention === "asks" ? call : undefined;
+  }
+
+  #reply(id: string, said: string | Buffer): void {
+    const text = Buffer.concat([Buffer.from(`{"jsonrpc":"2.0","id":${id},`), Buffer.from(said), Buffer.from("}")]);
+    const message = readMessage(text);
+    if (message !== undefined) this.#upstream?.send([message], undefined).catch(() => undefined);
+  }
+
+  #cancel(id: number, open: OpenCall): void {
+    if (this.#calls.get(id) !== open) return;
+    const isLate = open.attention === "asks" && !this.#separates;
+    const params = JSON.stringify({ requestId: id, reason: "The client wants no answer any more." });
+    this.notify(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":${params}}`);
+    this.#upstream?.cancel?.(id);
+    if (!isLate || !this.isShared) {
+      this.isRetired ||= isLate;
+      this.#finish(id);
+      return;
+    }
+    // Others need this process: what it still asks for this call finds nobody, for as long as that is likely.
+    this.#calls.set(id, { ...open, ...deaf, onAsk: (message) => this.#reply(message.id ?? "null", nobodyToAsk) });
+    setTimeout(() => this.#finish(id), lateQuestionsMs).unref();
+  }
+
+  #finish(id: number): OpenCall | undefined {
+    const call = this.#calls.get(id);
+    if (call === undefined) return undefined;
+    this.#calls.delete(id);
+    if (this.#asking === id) this.#asking = undefined;
+    if (call.attention === "silent") this.#silent--;
+    this.lastUsedAt = Date.now();
+    this.#onIdle(this);
+    return call;
+  }
+}
+
+const lateQuestionsMs = 2_000;
+const deaf = { onNotification: () => undefined, onAnswer: () => undefined, onFailed: () => undefined };
+const goneAlready: Failure = {
+  status: 502,
+  error: { code: errorCodes.failed, message: "The server's process has ended.", data: { code: "SERVER_EXITED" } },
+};
+const endedByServer: Failure = {
+  status: 200,
+  error: { code: errorCodes.failed, message: "The server has ended this stream." },
+};
+const refusedToInitialize = new UpstreamError({
+  status: 502,
+  error: { code: errorCodes.failed, message: "The server refused to initialize.", data: { code: "SERVER_SILENT" } },
+});
+const nobodyToAsk = `"error":${JSON.stringify({ code: -32601, message: "No client can be asked that here." })}`;
+
+/** A message of our own making. */
+export function made(text: string | Buffer): Message {
+  const message = readMessage(typeof text === "string" ? Buffer.from(text) : text);
+  if (message === undefined) throw new TypeError("A message of our own is no message.");
+  return message;
+}
