@@ -37,7 +37,7 @@ test("many who wait for a server that reads nothing wait for the same thing", as
   stdin.write(Buffer.alloc(100_000));
   const before = stdin.listenerCount("drain");
   const waiting = Array.from({ length: 50 }, () => upstream.ready());
-  const sending = upstream.send([]);
+  const sending = upstream.send([], undefined);
   expect(stdin.listenerCount("drain")).toBe(before + 1);
   stdin.resume();
   await Promise.all([...waiting, sending]);
