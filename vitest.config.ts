@@ -13,7 +13,7 @@ export default defineConfig({
         },
       },
       { test: { name: "guards", include: ["test/guards/**/*.test.ts"], testTimeout: 30_000 } },
-      { test: { name: "integration", include: ["test/integration/**/*.test.ts"], ...realParts } },
+      { test: { name: "integration", include: ["test/{integration,setup}/**/*.test.ts"], ...realParts } },
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...realParts, testTimeout: 240_000 } },
       { test: { name: "screenshots", include: ["test/screenshots/**/*.test.ts"], ...realParts, testTimeout: 600_000 } },
     ],

@@ -17,7 +17,7 @@ INVARIANTS
 - One operation at a time on a server; operations on different servers run side by side, as many as the machine carries,
   and the rest waits for its turn.
 - Every operation ends: it has a deadline, can be cancelled, and its end is told. It is in the journal from before its
-  first step until after its last.
+  first step until after its last, and nobody is told of it before: who knows its id can ask for it after a kill.
 - A deploy that does not succeed is taken back before its end is told.
 */
 
@@ -88,7 +88,8 @@ export function createOperations(deps: OperationsDeps): Operations {
     for (const [id, { state }] of kept) if (kept.size > keptOperations && state !== "running") kept.delete(id);
   }
 
-  function launch(name: string, wanted: Wanted, request: Run["request"], deadlineMs: number): OperationId {
+  /** Takes the server at once; the id is there once the journal has it. */
+  async function launch(name: string, wanted: Wanted, request: Run["request"], deadlineMs: number): Promise<OperationId> {
     const steps = plan(wanted, observed(name));
     const ids = [...new Set(steps.map(visibleStep).filter((id) => id !== undefined))];
     const operation: Operation = {
@@ -101,11 +102,13 @@ export function createOperations(deps: OperationsDeps): Operations {
     };
     const controller = new AbortController();
     const deadline = setTimeout(() => controller.abort(new AppError("DEADLINE_EXCEEDED")), deadlineMs);
-    remember(operation);
     servers.setBusy(name, true);
-    onChange(operation);
-    log.info("operation.started", { operationId: operation.id, kind: operation.kind, server: name });
-    const ended = perform(operation, steps, name, request, controller.signal).then((outcome) => {
+    const told = note(operation, request).finally(() => {
+      remember(operation);
+      onChange(operation);
+      log.info("operation.started", { operationId: operation.id, kind: operation.kind, server: name });
+    });
+    const ended = perform(operation, steps, told, request, controller.signal).then((outcome) => {
       clearTimeout(deadline);
       // The end is seen and the server is free in the same moment.
       Object.assign(operation, outcome, { endedAt: Date.now() });
@@ -120,16 +123,19 @@ export function createOperations(deps: OperationsDeps): Operations {
       onChange(operation);
     });
     running.set(name, { operation, controller, ended });
+    // What could not be noted has ended, and says so when it is asked for.
+    await told.catch(() => {});
     return operation.id;
   }
 
   async function perform(
     operation: Operation,
     steps: PlanStep[],
-    name: string,
+    told: Promise<void>,
     request: Run["request"],
     signal: AbortSignal,
   ): Promise<Pick<Operation, "state" | "error" | "toolChanges">> {
+    const name = operation.server;
     let current: OperationStep | undefined;
     let leave = () => {};
     let lastProgressAt = 0;
@@ -148,7 +154,7 @@ export function createOperations(deps: OperationsDeps): Operations {
       },
     };
     try {
-      await note(operation, request);
+      await told;
       if (steps.some((step) => step.do === "start-container")) leave = await slots.enter(signal);
       for (const step of steps) {
         const id = visibleStep(step);
@@ -222,7 +228,7 @@ export function createOperations(deps: OperationsDeps): Operations {
     await executor.check(request, server?.container);
     mustBeFree(name);
     const number = releases.nextNumber(name, server?.release);
-    return launch(name, wanted, { ...request, kind: wanted.kind, number }, deadlineMs);
+    return await launch(name, wanted, { ...request, kind: wanted.kind, number }, deadlineMs);
   }
 
   return {
@@ -265,7 +271,7 @@ export function createOperations(deps: OperationsDeps): Operations {
         await executor.checkStart(server.container);
         mustBeFree(name);
       }
-      return launch(name, { kind }, undefined, shortDeadlineMs);
+      return await launch(name, { kind }, undefined, shortDeadlineMs);
     },
     async rollback(name) {
       servers.mustHaveEngine();

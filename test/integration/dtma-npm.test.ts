@@ -1,4 +1,8 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -76,6 +80,54 @@ describe("a package of the npm registry", () => {
       message: "The registry gave another shifty@1.2.3 than the one it had named just before.",
       output: expect.stringContaining(named.integrity),
     });
+  });
+
+  it("is refused when it needs one from anywhere else, and nobody is asked for that", async () => {
+    const asked: string[] = [];
+    const elsewhere = createServer((request, response) => {
+      asked.push(request.url ?? "");
+      response.writeHead(404).end();
+    });
+    elsewhere.listen(0, "127.0.0.1");
+    await once(elsewhere, "listening");
+    const address = `127.0.0.1:${(elsewhere.address() as AddressInfo).port}`;
+    const programs = await mkdtemp(join(folder, "programs-"));
+    await writeFile(join(programs, "git"), `#!/bin/sh\necho "$@" >> ${programs}/started\nexit 1\n`, { mode: 0o755 });
+    const near = await mkdtemp(join(folder, "near-"));
+    await writeFile(join(near, "package.json"), JSON.stringify({ name: "other", version: "1.0.0" }));
+    const path = process.env.PATH;
+    process.env.PATH = `${programs}:${path}`;
+    try {
+      const places = [
+        `git+http://${address}/other.git`,
+        "git+ssh://git@127.0.0.1/other.git",
+        "github:owner/other",
+        `http://${address}/other.tgz`,
+        `file:${near}`,
+        `file:${near}/other.tgz`,
+      ];
+      for (const [index, place] of places.entries()) {
+        const [name, between] = [`needy-${index}`, `between-${index}`];
+        const { manifest, files } = probePackage(name);
+        await registry.publish({ manifest: { ...manifest, dependencies: { [between]: "1.2.3" } }, files });
+        await registry.publish({
+          ...probePackage(between),
+          manifest: { name: between, version: "1.2.3", dependencies: { other: place } },
+        });
+        const resolved = await resolvePackage(name, "latest", folder, signal);
+        const installed = installPackage(resolved, await mkdtemp(join(folder, "needy-")), engine, signal);
+        await expect(installed, place).rejects.toMatchObject({
+          code: "PACKAGE_INSTALL_FAILED",
+          message: `${name}@1.2.3 needs a package that does not come from the registry, and a toolbox fetches from nowhere else.`,
+          output: expect.stringMatching(/of type "\w+" have been disabled/),
+        });
+      }
+      expect(asked).toEqual([]);
+      expect(existsSync(join(programs, "started"))).toBe(false);
+    } finally {
+      process.env.PATH = path;
+      elsewhere.close();
+    }
   });
 });
 

@@ -1,13 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { existsSync, openSync, readdirSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { partVariables } from "./parts.ts";
 import { findProgram, runProgram } from "./program.ts";
+import { removeWithMounts } from "./tidy.ts";
 
 /*
 Makes the machine ready for the tests with real parts.
@@ -15,7 +16,8 @@ Makes the machine ready for the tests with real parts.
 INVARIANTS
 - Packages are installed only as root on Debian; elsewhere the missing part is named.
 - Only what was started here is ended, by its process id; a Docker engine that already answers is used and left alone.
-- Everything written lies in one folder that is removed at the end.
+- Everything written lies in one folder that is removed at the end, also what tests and their programs write to the
+  temporary folder, and with it what still runs or is mounted there.
 */
 
 export type Machine = {
@@ -27,6 +29,7 @@ export type Machine = {
   inSession(command: readonly string[]): readonly string[];
   /** Ids of containers that carry the tests' label. */
   leftContainers(): Promise<string[]>;
+  /** Never rejects; says what it could not tidy up. */
   close(): Promise<void>;
 };
 
@@ -53,7 +56,12 @@ const dpkgFormat = "${Package} ${db:Status-Status}\\n";
 export async function prepareMachine(): Promise<Machine> {
   await installPackages();
   const folder = await mkdtemp(join(tmpdir(), "dtma-tests-"));
-  const env: NodeJS.ProcessEnv = { ...process.env };
+  // Programs that a test starts as another user reach what is theirs in it.
+  await chmod(folder, 0o711);
+  const temporary = join(folder, "tmp");
+  await mkdir(temporary);
+  await chmod(temporary, 0o1777);
+  const env: NodeJS.ProcessEnv = { ...process.env, TMPDIR: temporary, NODE_COMPILE_CACHE: join(folder, "compiled") };
   const missing: string[] = [];
 
   const dockerd = (await dockerAnswers()) ? undefined : await startDockerd(folder);
@@ -97,7 +105,7 @@ export async function prepareMachine(): Promise<Machine> {
     },
     async close() {
       await end(dockerd);
-      await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+      await removeWithMounts(folder).catch((error: unknown) => say(`${folder} could not be removed: ${String(error)}`));
     },
   };
 }
@@ -157,12 +165,12 @@ async function startDockerd(folder: string): Promise<ChildProcess | undefined> {
   await end(child);
 }
 
-/** Ends a process and waits for it; after 20 s without mercy. */
+/** Ends a process and waits for it; after a minute without mercy. An engine first stops its containers. */
 async function end(child: ChildProcess | undefined): Promise<void> {
   if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   child.kill("SIGTERM");
-  const deadline = setTimeout(() => child.kill("SIGKILL"), 20_000);
+  const deadline = setTimeout(() => child.kill("SIGKILL"), 60_000);
   await ended;
   clearTimeout(deadline);
 }

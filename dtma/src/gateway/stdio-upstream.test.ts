@@ -1,6 +1,7 @@
+import { PassThrough } from "node:stream";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createLineSplitter } from "./stdio-upstream.ts";
+import { createLineSplitter, createStdioUpstream } from "./stdio-upstream.ts";
 
 test("lines come out whole, however the bytes arrive", () => {
   fc.assert(
@@ -26,4 +27,20 @@ test("a line beyond the limit is an error, not memory", () => {
   expect(() => {
     for (let i = 0; i < 20; i++) pushInPieces(Buffer.alloc(10, "x"));
   }).toThrow(RangeError);
+});
+
+test("many who wait for a server that reads nothing wait for the same thing", async () => {
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+  const exited = new Promise<number | null>(() => {});
+  const sink = { message: () => undefined, unanswered: () => undefined, gone: () => undefined };
+  const upstream = createStdioUpstream({ stdin, stdout, stderr, exited, end: async () => {} }, sink, { messageBytes: 1_000 });
+  stdin.write(Buffer.alloc(100_000));
+  const before = stdin.listenerCount("drain");
+  const waiting = Array.from({ length: 50 }, () => upstream.ready());
+  const sending = upstream.send([], undefined);
+  expect(stdin.listenerCount("drain")).toBe(before + 1);
+  stdin.resume();
+  await Promise.all([...waiting, sending]);
+  expect(stdin.listenerCount("drain")).toBe(before);
+  expect(upstream.ready()).toBeUndefined();
 });

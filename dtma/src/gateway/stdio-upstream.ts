@@ -85,13 +85,21 @@ export function createStdioUpstream(process: ServerProcess, sink: UpstreamSink, 
     gone(`The server's process ended${code === null ? "" : ` with exit code ${code}`}.`);
   });
 
-  const taken = async (): Promise<void> => {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    stdin.once("drain", resolve);
-    stdin.once("close", resolve);
-    await Promise.race([promise, process.exited]);
-    stdin.off("drain", resolve);
-    stdin.off("close", resolve);
+  /** Of everybody who waits: a session may have many calls open. */
+  let taking: Promise<void> | undefined;
+  const taken = (): Promise<void> => {
+    taking ??= new Promise<void>((resolve) => {
+      const settle = () => {
+        stdin.off("drain", settle);
+        stdin.off("close", settle);
+        taking = undefined;
+        resolve();
+      };
+      stdin.once("drain", settle);
+      stdin.once("close", settle);
+      void process.exited.then(settle);
+    });
+    return taking;
   };
 
   return {

@@ -12,11 +12,14 @@ INVARIANTS
 - npm runs as a child of this very Node with the package names as its arguments, never through a shell, and with the
   registry and proxies that are configured for the user the DTMA runs as.
 - Install scripts never run here: a package of a stranger must not run code on the toolbox outside a container.
+- Everything comes from the registry: what a package names by a repository, an address or a path is refused before git is
+  started, an address is called or a file is read.
 - What is installed is what was resolved: npm checks the tarball against the hash that the registry names, and that hash
   is compared with the one from before, because a registry can answer twice in two ways.
 */
 
 const outputLines = 30;
+const registryOnly = ["git", "remote", "file", "directory"].map((kind) => `--allow-${kind}=none`);
 /** The npm that comes with the DTMA; whole in itself. */
 export const npmFolder = dirname(createRequire(import.meta.url).resolve("npm/package.json"));
 const npmPath = join(npmFolder, "bin", "npm-cli.js");
@@ -134,6 +137,7 @@ async function runNpm(args: string[], folder: string, signal: AbortSignal, wante
       endWithParent,
       npmPath,
       ...args,
+      ...registryOnly,
       "--prefix",
       folder,
       "--no-update-notifier",
@@ -171,7 +175,10 @@ async function runNpm(args: string[], folder: string, signal: AbortSignal, wante
     .slice(-outputLines)
     .join("\n");
   if (/ENOSPC/.test(stderr)) throw new AppError("DISK_FULL", { message: "The toolbox's disk is full.", output });
-  throw new AppError("PACKAGE_INSTALL_FAILED", { message: `The package ${wanted} could not be installed.`, output });
+  const message = /code EALLOW(GIT|REMOTE|FILE|DIRECTORY)/.test(stderr)
+    ? `${wanted} needs a package that does not come from the registry, and a toolbox fetches from nowhere else.`
+    : `The package ${wanted} could not be installed.`;
+  throw new AppError("PACKAGE_INSTALL_FAILED", { message, output });
 }
 
 /** The environment without what an outer `npm run` put there, and without the toolbox's own token. */
