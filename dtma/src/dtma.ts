@@ -68,6 +68,7 @@ const minAtOnce = 4;
 const gatewayLimits = {
   sessionsPerServer: 64,
   sessionsPerConnection: 16,
+  queueMs: 10_000,
   idleMs: 15 * 60_000,
   answerMs: 300_000,
   messageBytes: 16 * 2 ** 20,

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AccessEntry, ConnectionUsage } from "../../../shared/dtma-protocol.ts";
 import type { ServerEndpoint } from "../docker/server-process.ts";
+import type { AdmissionLimits } from "./admission.ts";
 
 /** Who is calling the MCP endpoint: a connection with its allow-list, or the holder of the toolbox's own token. */
 export type McpCaller = { type: "connection"; entry: AccessEntry } | { type: "toolbox" };
@@ -15,7 +16,7 @@ export type McpGatewayDeps = {
   onSessions(server: string, count: number): void;
   /** A process could not be ended: it may still be there. */
   onFault?(fault: { server: string; error: unknown }): void;
-  limits: { sessionsPerServer: number; sessionsPerConnection: number; idleMs: number; answerMs: number; messageBytes: number };
+  limits: AdmissionLimits & { idleMs: number; answerMs: number; messageBytes: number };
 };
 
 export interface McpGateway {

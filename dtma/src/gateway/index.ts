@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AccessEntry } from "../../../shared/dtma-protocol.ts";
 import type { AllowedTools } from "./access.ts";
+import { createAdmission, type Slot } from "./admission.ts";
 import { type Failure, sendJson } from "./client-stream.ts";
 import type { McpCaller, McpGateway, McpGatewayDeps } from "./gateway.ts";
 import { header, headerFault, readBody, refuse, refuseTooLarge, sessionRevisions } from "./http-edge.ts";
@@ -9,12 +10,13 @@ import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upst
 import { errorAnswer, errorCodes, type Message, parseClientBody } from "./json-rpc.ts";
 import { Session } from "./session.ts";
 import { createStdioUpstream } from "./stdio-upstream.ts";
-import { toFailure } from "./upstream.ts";
+import { toFailure, UpstreamError } from "./upstream.ts";
 import { UsageMeter } from "./usage.ts";
 
 /*
 INVARIANTS
-- A session is in the table from before its process is opened until it has ended; caps also count what is still ending.
+- A session is in the table from before its process is opened until it has ended; its slot is held until its process is
+  gone, so caps also count what is still ending.
 - A session answers only to the caller that made it, on the server it was made for; to anybody else it does not exist.
 - A caller's rights are those of the latest `accessChanged`, also for requests that were on their way when it came.
 - No timer, process or connection outlives `close`.
@@ -24,7 +26,14 @@ const retryAfter = { "retry-after": "5" };
 const tickMs = 1_000;
 
 /** A request between its authentication and its session. */
-type Visit = { connectionId: AccessEntry["connectionId"] | undefined; allowed: AllowedTools; revoked: boolean };
+type Visit = {
+  server: string;
+  connectionId: AccessEntry["connectionId"] | undefined;
+  allowed: AllowedTools;
+  revoked: boolean;
+  /** Ends its wait for a slot. */
+  waiting?: AbortController;
+};
 
 /** Creates the MCP endpoint: Streamable HTTP with sessions in front of stdio and HTTP servers. */
 export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
@@ -33,6 +42,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   const ending = new Map<Session, Promise<void>>();
   const openings = new Set<Promise<void>>();
   const visits = new Set<Visit>();
+  const admission = createAdmission(limits);
   const meter = new UsageMeter(deps.onUsage, deps.usageTotals);
   let client: Promise<HttpClient> | undefined;
   let closed: Promise<void> | undefined;
@@ -52,19 +62,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   const countOf = (server: string, container?: string): number =>
     [...sessions.values()].filter((session) => isIn(session, server, container)).length;
 
-  function capReached(server: string, connectionId: string | undefined): string | undefined {
-    let ofServer = 0;
-    let ofConnection = 0;
-    for (const session of [...sessions.values(), ...ending.keys()]) {
-      if (session.server === server) ofServer++;
-      if (connectionId !== undefined && session.connectionId === connectionId) ofConnection++;
-    }
-    if (ofServer >= limits.sessionsPerServer) return "This server has as many sessions as it may have.";
-    if (ofConnection >= limits.sessionsPerConnection) return "This connection has as many sessions as it may have.";
-    return undefined;
-  }
-
-  function createSession(server: string, visit: Visit): Session {
+  function createSession(server: string, visit: Visit, slot: Slot): Session {
     const { connectionId } = visit;
     const count = (what: "call" | "error"): void => {
       if (connectionId !== undefined) meter.count(connectionId, what);
@@ -81,13 +79,12 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       onEnd(ended, gone) {
         sessions.delete(ended.id);
         ending.set(ended, gone);
-        gone.then(
-          () => ending.delete(ended),
-          (error: unknown) => {
+        void gone
+          .catch((error: unknown) => deps.onFault?.({ server, error }))
+          .then(() => {
             ending.delete(ended);
-            deps.onFault?.({ server, error });
-          },
-        );
+            slot.release();
+          });
         deps.onSessions(server, countOf(server));
       },
     });
@@ -116,11 +113,32 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     }
   }
 
-  function initialize(response: ServerResponse, server: string, visit: Visit, message: Message): void {
-    const cap = capReached(server, visit.connectionId);
-    if (cap !== undefined) return refuse(response, 503, errorCodes.failed, cap, message.id, retryAfter);
+  /** Resolves with a slot once it is the caller's turn; undefined when there is nobody to serve any more, or it was refused. */
+  async function admitted(response: ServerResponse, visit: Visit, message: Message): Promise<Slot | undefined> {
+    const leaves = new AbortController();
+    const leave = (): void => leaves.abort();
+    visit.waiting = leaves;
+    response.once("close", leave);
+    try {
+      const slot = await admission.acquire({ ...visit, signal: leaves.signal });
+      if (!response.destroyed && !leaves.signal.aborted) return slot;
+      slot.release();
+      throw leaves.signal.reason;
+    } catch (error) {
+      const { status, error: why, headers } = toFailure(error);
+      sendJson(response, status, errorAnswer(message.id, why), headers);
+      return undefined;
+    } finally {
+      response.off("close", leave);
+      delete visit.waiting;
+    }
+  }
+
+  async function initialize(response: ServerResponse, server: string, visit: Visit, message: Message): Promise<void> {
+    const slot = await admitted(response, visit, message);
+    if (slot === undefined) return;
     if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
-    const session = createSession(server, visit);
+    const session = createSession(server, visit, slot);
     session.begin(response, message);
     const opening = openUpstream(session, message).catch((error: unknown) => deps.onFault?.({ server, error }));
     openings.add(opening);
@@ -206,6 +224,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
 
   async function closeAll(): Promise<void> {
     clearInterval(timer);
+    for (const visit of visits) visit.waiting?.abort(new UpstreamError(refusing("The DTMA is going down.")));
     const stillEnding = [...ending.values()];
     try {
       await endAll([...sessions.values()], closing("The DTMA is going down."));
@@ -219,7 +238,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   return {
     async handle(request, response, server, caller) {
       response.on("error", () => undefined);
-      const visit = toVisit(caller);
+      const visit = toVisit(server, caller);
       visits.add(visit);
       try {
         await serve(request, response, server, visit);
@@ -237,6 +256,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
         if (visit.connectionId !== connectionId) continue;
         visit.allowed = allowed;
         visit.revoked ||= entry === undefined;
+        if (entry === undefined) visit.waiting?.abort(new UpstreamError({ ...revoked, status: 401 }));
       }
       const those = [...sessions.values()].filter((session) => session.connectionId === connectionId);
       if (entry !== undefined) {
@@ -250,6 +270,11 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     },
 
     async closeServer(server, container) {
+      for (const visit of visits) {
+        if (container === undefined && visit.server === server) {
+          visit.waiting?.abort(new UpstreamError(refusing("The server is being stopped.")));
+        }
+      }
       const stillEnding = [...ending].filter(([session]) => isIn(session, server, container)).map(([, gone]) => gone);
       await endAll(
         [...sessions.values()].filter((session) => isIn(session, server, container)),
@@ -282,6 +307,11 @@ function closing(message: string): Failure {
   return { status: 200, error: { code: errorCodes.failed, message, data: { code: "SERVER_NOT_RUNNING" } } };
 }
 
+/** For those who have no session yet. */
+function refusing(message: string): Failure {
+  return { ...closing(message), status: 503, headers: retryAfter };
+}
+
 function silent(answerMs: number): Failure {
   const message = `The server did not answer initialize within ${Math.round(answerMs / 1_000)} s.`;
   return { status: 200, error: { code: errorCodes.failed, message, data: { code: "SERVER_SILENT" } } };
@@ -295,7 +325,7 @@ function toAllowed(entry: AccessEntry): AllowedTools {
   return entry.allowedTools === null ? null : new Set(entry.allowedTools);
 }
 
-function toVisit(caller: McpCaller): Visit {
-  if (caller.type === "toolbox") return { connectionId: undefined, allowed: null, revoked: false };
-  return { connectionId: caller.entry.connectionId, allowed: toAllowed(caller.entry), revoked: false };
+function toVisit(server: string, caller: McpCaller): Visit {
+  if (caller.type === "toolbox") return { server, connectionId: undefined, allowed: null, revoked: false };
+  return { server, connectionId: caller.entry.connectionId, allowed: toAllowed(caller.entry), revoked: false };
 }
