@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AccessEntry, ConnectionUsage } from "../../../shared/dtma-protocol.ts";
 import type { ServerEndpoint } from "../docker/server-process.ts";
 import type { AdmissionLimits } from "./admission.ts";
+import type { SpareLimits } from "./spares.ts";
 
 /** Who is calling the MCP endpoint: a connection with its allow-list, or the holder of the toolbox's own token. */
 export type McpCaller = { type: "connection"; entry: AccessEntry } | { type: "toolbox" };
@@ -16,7 +17,9 @@ export type McpGatewayDeps = {
   onSessions(server: string, count: number): void;
   /** A process could not be ended: it may still be there. */
   onFault?(fault: { server: string; error: unknown }): void;
-  limits: AdmissionLimits & { idleMs: number; answerMs: number; messageBytes: number };
+  /** Whether this machine has memory left for a process that nobody has asked for yet. */
+  hasRoom(): boolean;
+  limits: AdmissionLimits & SpareLimits & { idleMs: number; answerMs: number; messageBytes: number };
 };
 
 export interface McpGateway {

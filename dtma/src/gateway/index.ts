@@ -9,7 +9,8 @@ import { header, headerFault, readBody, refuse, refuseTooLarge, sessionRevisions
 import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upstream.ts";
 import { errorAnswer, errorCodes, type Message, parseClientBody } from "./json-rpc.ts";
 import { Session } from "./session.ts";
-import { createStdioUpstream } from "./stdio-upstream.ts";
+import { createProcessUpstream } from "./spare-upstream.ts";
+import { createSpares } from "./spares.ts";
 import { toFailure, UpstreamError } from "./upstream.ts";
 import { UsageMeter } from "./usage.ts";
 
@@ -43,6 +44,12 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   const openings = new Set<Promise<void>>();
   const visits = new Set<Visit>();
   const admission = createAdmission(limits);
+  const spares = createSpares({
+    admission,
+    limits,
+    hasRoom: deps.hasRoom,
+    onFault: (server, error) => deps.onFault?.({ server, error }),
+  });
   const meter = new UsageMeter(deps.onUsage, deps.usageTotals);
   let client: Promise<HttpClient> | undefined;
   let closed: Promise<void> | undefined;
@@ -51,6 +58,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     () => {
       const now = Date.now();
       for (const session of sessions.values()) session.tick(now);
+      spares.tick(now);
       meter.flush();
     },
     Math.max(50, Math.min(tickMs, limits.idleMs / 4)),
@@ -104,7 +112,10 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
         const options = { messageBytes: limits.messageBytes, initializeMs: limits.answerMs, client: await client };
         if (!session.isOpen) return;
         await session.attach(createHttpUpstream(endpoint.url, session, options), initialize);
-      } else await session.attach(createStdioUpstream(await endpoint.open(), session, limits), initialize);
+      } else {
+        const process = await spares.open(session.server, endpoint);
+        await session.attach(createProcessUpstream(process, session, limits), initialize);
+      }
       await session.initialized;
     } catch (error) {
       await session.end(toFailure(error));
@@ -228,7 +239,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     const stillEnding = [...ending.values()];
     try {
       await endAll([...sessions.values()], closing("The DTMA is going down."));
-      await Promise.all([...stillEnding, ...openings]);
+      await Promise.all([...stillEnding, ...openings, spares.close()]);
     } finally {
       meter.flush();
       await (await client)?.destroy();
@@ -280,7 +291,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
         [...sessions.values()].filter((session) => isIn(session, server, container)),
         closing("The server is being stopped."),
       );
-      await Promise.all(stillEnding);
+      await Promise.all([...stillEnding, spares.closeServer(server, container)]);
     },
 
     sessionCount: countOf,
