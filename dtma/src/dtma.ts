@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { cpus, hostname, networkInterfaces, totalmem } from "node:os";
+import { cpus, freemem, hostname, networkInterfaces, totalmem } from "node:os";
 import { type DtmaInfo, type DtmaReadyLine, dtmaProtocolVersion, type ShutdownRequest } from "../../shared/dtma-protocol.ts";
 import { openAccessList } from "./access.ts";
 import { createApi } from "./api/api.ts";
@@ -63,11 +63,12 @@ INVARIANTS
 
 const drainMs = 30_000;
 const stopGraceSeconds = 10;
+/** No spare process is started on a machine with less of its memory available. */
+const roomForSpares = 0.15;
 /** Servers brought up at the same time, also by a machine with one core. */
 const minAtOnce = 4;
 const gatewayLimits = {
-  sessionsPerServer: 64,
-  sessionsPerConnection: 16,
+  spareIdleMs: 15 * 60_000,
   idleMs: 15 * 60_000,
   answerMs: 300_000,
   messageBytes: 16 * 2 ** 20,
@@ -151,7 +152,8 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       drains.look(name);
     },
     onFault: ({ server, error }) => log.error("session.not-ended", error, { server }),
-    limits: gatewayLimits,
+    hasRoom: () => freemem() > totalmem() * roomForSpares,
+    limits: { ...gatewayLimits, ...settings.sessions },
   });
   const collector = createCollector({ docker, scope, images, network });
   const drains = createDrains({

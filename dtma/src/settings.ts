@@ -48,6 +48,10 @@ first time, the token it made. Everything else goes to standard error.
                              (astral/uv:python3.13-bookworm-slim)
   --node-runtime=FILE        Node binary for npm packages without a base image            DTMA_NODE_RUNTIME
   --answer-seconds=NUMBER    how long a server may take to answer first, 1 to 600 (30)    DTMA_ANSWER_SECONDS
+  --sessions=NUMBER          open sessions of one server, 1 to 10000 (64)                 DTMA_SESSIONS
+  --connection-sessions=NUMBER  open sessions of one connection (16)          DTMA_CONNECTION_SESSIONS
+  --queue-seconds=NUMBER     how long a session beyond them may wait, 0 to 60 (10)   DTMA_QUEUE_SECONDS
+  --spares=NUMBER            processes kept ready for each server in use, 0 to 4 (1)        DTMA_SPARES
   --stop-servers-on-exit     stop the servers when it ends; else they go on
   --parent-pipe              end when standard input ends
   --config=FILE              lines of NAME=value; none reads no file (/etc/dtma.conf)
@@ -82,6 +86,7 @@ export type Settings = Readonly<{
   allowedHosts: readonly string[];
   /** How long a server may take to answer the MCP handshake. */
   answerMs: number;
+  sessions: Readonly<{ sessionsPerServer: number; sessionsPerConnection: number; queueMs: number; spares: number }>;
   /** As DOCKER_HOST. */
   dockerHost: string | undefined;
   /** Known by its hash, wherever it was read from. */
@@ -150,6 +155,7 @@ export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources)
       (flags["allow-host"] ?? from(undefined, "DTMA_ALLOWED_HOSTS")?.split(/[\s,]+/) ?? []).map((name) => name.toLowerCase()),
     ),
     answerMs: readNumber("--answer-seconds", from(flags["answer-seconds"], "DTMA_ANSWER_SECONDS") ?? "30", 1, 600) * 1_000,
+    sessions: readSessions((flag, name) => from(flags[flag], name)),
     dockerHost: nonEmpty(env.DOCKER_HOST) ?? nonEmpty(configuration.DOCKER_HOST),
     token: readToken(flags["token-file"], env, configuration, readFile),
     enrolment: readEnrolment(from(undefined, "DTMA_ENROLMENT")),
@@ -206,6 +212,10 @@ function parseFlags(argv: readonly string[]) {
         "parent-pipe": { type: "boolean" },
         "allow-host": { type: "string", multiple: true },
         "answer-seconds": { type: "string" },
+        sessions: { type: "string" },
+        "connection-sessions": { type: "string" },
+        "queue-seconds": { type: "string" },
+        spares: { type: "string" },
         "token-file": { type: "string" },
         "client-ca": { type: "string" },
         "changes-per-minute": { type: "string" },
@@ -315,6 +325,22 @@ function readNumber(flag: string, text: string, min: number, max: number): numbe
   if (!(value >= min && value <= max))
     throw new SettingsError(`${flag} must be a number from ${min} to ${max}, not "${text}".`);
   return value;
+}
+
+type SessionFlag = "sessions" | "connection-sessions" | "queue-seconds" | "spares";
+
+function readSessions(from: (flag: SessionFlag, name: string) => string | undefined): Settings["sessions"] {
+  return Object.freeze({
+    sessionsPerServer: readNumber("--sessions", from("sessions", "DTMA_SESSIONS") ?? "64", 1, 10_000),
+    sessionsPerConnection: readNumber(
+      "--connection-sessions",
+      from("connection-sessions", "DTMA_CONNECTION_SESSIONS") ?? "16",
+      1,
+      10_000,
+    ),
+    queueMs: readNumber("--queue-seconds", from("queue-seconds", "DTMA_QUEUE_SECONDS") ?? "10", 0, 60) * 1_000,
+    spares: readNumber("--spares", from("spares", "DTMA_SPARES") ?? "1", 0, 4),
+  });
 }
 
 function readScope(text: string): string {

@@ -4,6 +4,8 @@ import { connection, type GatewayHost, startGateway } from "../fixtures/mcp-serv
 import { fixtureServer, type LocalServer } from "../fixtures/mcp-servers/local-process.ts";
 
 /** One process for everybody, as a template may want it. */
+/** Processes start slowly on a busy machine. */
+const patience = { timeout: 30_000 };
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
@@ -11,7 +13,7 @@ afterEach(async () => {
 
 async function shared(): Promise<{ host: GatewayHost; local: LocalServer }> {
   const local = fixtureServer("eras.mjs", "--era=old");
-  const host = await startGateway({ probe: { ...local.endpoint, isShared: true } });
+  const host = await startGateway({ probe: { ...local.endpoint, isShared: true } }, { queueMs: 10_000 });
   for (const number of [1, 2, 3]) host.tokens.set(String(number), { type: "connection", entry: connection(number) });
   closers.push(async () => {
     await host.close();
@@ -106,10 +108,10 @@ test("a resource is announced to those who subscribed, until the last one leaves
   await first.subscribeResource({ uri: "memo://one" });
   await second.subscribeResource({ uri: "memo://one" });
   await ask(third, "touch", { text: "a" });
-  await expect.poll(() => [...heard].sort()).toEqual(["first", "second"]);
+  await expect.poll(() => [...heard].sort(), patience).toEqual(["first", "second"]);
   await first.unsubscribeResource({ uri: "memo://one" });
   await ask(third, "touch", { text: "b" });
-  await expect.poll(() => [...heard].sort()).toEqual(["first", "second", "second"]);
+  await expect.poll(() => [...heard].sort(), patience).toEqual(["first", "second", "second"]);
 });
 
 test("a session that leaves cancels its calls and leaves the process to the others", async () => {
@@ -117,9 +119,9 @@ test("a session that leaves cancels its calls and leaves the process to the othe
   const [first, second] = [await client(host, "1", undefined), await client(host, "2", undefined)];
   const call = first.callTool({ name: "never", arguments: {} });
   call.catch(() => undefined);
-  await expect.poll(() => ask(second, "echo", { text: "x" })).toBe("x");
+  await expect.poll(() => ask(second, "echo", { text: "x" }), patience).toBe("x");
   await (first.transport as StreamableHTTPClientTransport).terminateSession();
-  await expect.poll(() => ask(second, "cancelled-count")).toBe("1");
+  await expect.poll(() => ask(second, "cancelled-count"), patience).toBe("1");
   expect(local.alive()).toHaveLength(1);
 });
 

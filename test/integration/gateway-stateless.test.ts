@@ -3,6 +3,8 @@ import { afterEach, describe, expect, test } from "vitest";
 import { connection, type GatewayHost, startGateway } from "../fixtures/mcp-servers/gateway-host.ts";
 import { everythingServer, fixtureServer, type LocalServer } from "../fixtures/mcp-servers/local-process.ts";
 
+/** Processes start slowly on a busy machine. */
+const patience = { timeout: 30_000 };
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
@@ -13,7 +15,7 @@ async function gatewayFor(
   more: object = {},
   limits: Parameters<typeof startGateway>[1] = {},
 ): Promise<GatewayHost> {
-  const host = await startGateway({ probe: { ...local.endpoint, ...more } }, limits);
+  const host = await startGateway({ probe: { ...local.endpoint, ...more } }, { queueMs: 10_000, ...limits });
   host.tokens.set("one", { type: "connection", entry: connection(1) });
   host.tokens.set("two", { type: "connection", entry: connection(2) });
   host.tokens.set("limited", { type: "connection", entry: connection(3, ["echo"]) });
@@ -79,7 +81,9 @@ describe("a stateless client in front of a stdio server with sessions", () => {
     const call = client.callTool({ name: "never", arguments: {} }, { signal: stop.signal });
     setTimeout(() => stop.abort(), 300);
     await expect(call).rejects.toThrow();
-    await expect.poll(async () => textOf(await client.callTool({ name: "cancelled-count", arguments: {} }))).toBe("1");
+    await expect
+      .poll(async () => textOf(await client.callTool({ name: "cancelled-count", arguments: {} })), patience)
+      .toBe("1");
   });
 
   test("is asked for all a server may ask, on the same call", async () => {
@@ -110,7 +114,7 @@ describe("a stateless client in front of a stdio server with sessions", () => {
     await client.listen({ toolsListChanged: true, resourceSubscriptions: ["memo://one"] });
     await client.callTool({ name: "touch", arguments: { text: "new" } });
     await client.callTool({ name: "grow", arguments: { name: "extra" } });
-    await expect.poll(() => heard.sort()).toEqual(["memo://one", "tools"]);
+    await expect.poll(() => heard.sort(), patience).toEqual(["memo://one", "tools"]);
   });
 
   test("sees and calls what its connection may use", async () => {
@@ -300,7 +304,7 @@ describe("a question to a stateless client", () => {
 describe("processes of stateless clients", () => {
   test("are as many as calls need that may lead to questions, and no more than a connection may have", async () => {
     const local = fixtureServer("eras.mjs", "--era=old");
-    const host = await gatewayFor(local, {}, { sessionsPerConnection: 2, queueMs: 1_000 });
+    const host = await gatewayFor(local, {}, { sessionsPerConnection: 2, queueMs: 5_000 });
     const slow = { name: "slow", arguments: { ms: 300, steps: 1 } };
     const answers = await Promise.all(
       [1, 2, 3, 4].map((id) => post(host, "one", { params: slow, capabilities: elicitation, id })),
@@ -311,7 +315,7 @@ describe("processes of stateless clients", () => {
     const stop = new AbortController();
     const stuck = [5, 6].map((id) => post(host, "one", { params: never, capabilities: elicitation, id, signal: stop.signal }));
     for (const call of stuck) call.catch(() => undefined);
-    await expect.poll(() => host.gateway.sessionCount("probe")).toBe(2);
+    await expect.poll(() => host.gateway.sessionCount("probe"), patience).toBe(2);
     const late = await post(host, "one", { params: slow, capabilities: elicitation, id: 7 });
     expect([late.status, late.headers.has("retry-after")]).toEqual([503, true]);
     expect((await post(host, "two", { params: slow, capabilities: elicitation })).status).toBe(200);
@@ -324,15 +328,15 @@ describe("processes of stateless clients", () => {
     const host = await gatewayFor(local, {}, { idleMs: 200 });
     expect((await post(host, "one", { params: { name: "pid", arguments: {} } })).status).toBe(200);
     expect(local.alive()).toHaveLength(1);
-    await expect.poll(() => local.alive()).toEqual([]);
+    await expect.poll(() => local.alive(), patience).toEqual([]);
   });
 
   test("that die give every call an answer, and the next call works", async () => {
     const local = fixtureServer("eras.mjs", "--era=old");
     const host = await gatewayFor(local);
     const calls = [1, 2, 3].map((id) => post(host, "one", { params: { name: "never", arguments: {} }, id }));
-    await expect.poll(() => local.alive()).toHaveLength(1);
-    await expect.poll(() => host.gateway.sessionCount("probe")).toBe(1);
+    await expect.poll(() => local.alive(), patience).toHaveLength(1);
+    await expect.poll(() => host.gateway.sessionCount("probe"), patience).toBe(1);
     await new Promise((resolve) => setTimeout(resolve, 500));
     local.killAll();
     for (const answer of await Promise.all(calls)) expect((await answerOf(answer)).error).toBeDefined();

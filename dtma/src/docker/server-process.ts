@@ -15,6 +15,11 @@ export interface ServerProcess {
    * with INTERNAL when it could not be ended by any means.
    */
   end(graceMs?: number): Promise<void>;
+  /**
+   * Set on one that waited for its use: a fresh process in its place, should it end before it has said anything. At most
+   * once.
+   */
+  replace?(): Promise<ServerProcess>;
 }
 
 /**

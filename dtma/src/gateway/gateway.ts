@@ -2,12 +2,21 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AccessEntry, ConnectionUsage } from "../../../shared/dtma-protocol.ts";
 import type { ServerEndpoint } from "../docker/server-process.ts";
 import type { AllowedTools } from "./access.ts";
+import type { AdmissionLimits } from "./admission.ts";
+import type { SpareLimits } from "./spares.ts";
 
 /** Who is calling the MCP endpoint: a connection with its allow-list, or the holder of the toolbox's own token. */
 export type McpCaller = { type: "connection"; entry: AccessEntry } | { type: "toolbox" };
 
 /** A request between its authentication and its answer; `accessChanged` changes it on the way. */
-export type Visit = { connectionId: AccessEntry["connectionId"] | undefined; allowed: AllowedTools; revoked: boolean };
+export type Visit = {
+  server: string;
+  connectionId: AccessEntry["connectionId"] | undefined;
+  allowed: AllowedTools;
+  revoked: boolean;
+  /** Ends its wait for a slot. */
+  waiting?: AbortController;
+};
 
 export type McpGatewayDeps = {
   /** The endpoint of a server by name. NOT_FOUND, SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE. */
@@ -19,7 +28,9 @@ export type McpGatewayDeps = {
   onSessions(server: string, count: number): void;
   /** A process could not be ended: it may still be there. */
   onFault?(fault: { server: string; error: unknown }): void;
-  limits: { sessionsPerServer: number; sessionsPerConnection: number; idleMs: number; answerMs: number; messageBytes: number };
+  /** Whether this machine has memory left for a process that nobody has asked for yet. */
+  hasRoom(): boolean;
+  limits: AdmissionLimits & SpareLimits & { idleMs: number; answerMs: number; messageBytes: number };
 };
 
 export interface McpGateway {

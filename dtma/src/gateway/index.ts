@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AccessEntry } from "../../../shared/dtma-protocol.ts";
 import type { ServerEndpoint } from "../docker/server-process.ts";
 import type { AllowedTools } from "./access.ts";
+import { type Asker, createAdmission, type Slot } from "./admission.ts";
 import { type Failure, sendJson } from "./client-stream.ts";
 import { isStateless, statelessRevision } from "./envelope.ts";
 import type { McpCaller, McpGateway, McpGatewayDeps, Visit } from "./gateway.ts";
@@ -11,8 +12,9 @@ import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upst
 import { errorAnswer, errorCodes, type Message, parseClientBody } from "./json-rpc.ts";
 import { Session } from "./session.ts";
 import { createSharedUpstream } from "./shared-upstream.ts";
+import { createProcessUpstream } from "./spare-upstream.ts";
+import { createSpares } from "./spares.ts";
 import { createStatelessFace, sharedWant } from "./stateless-face.ts";
-import { createStdioUpstream } from "./stdio-upstream.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 import { UsageMeter } from "./usage.ts";
 import type { Worker } from "./worker.ts";
@@ -20,7 +22,8 @@ import { type Want, WorkerPool } from "./worker-pool.ts";
 
 /*
 INVARIANTS
-- A session is in the table from before its process is opened until it has ended; caps also count what is still ending.
+- A session is in the table from before its process is opened until it has ended; its slot is held until its process is
+  gone, so caps also count what is still ending.
 - A session answers only to the caller that made it, on the server it was made for; to anybody else it does not exist.
 - A caller's rights are those of the latest `accessChanged`, also for requests that were on their way when it came.
 - No timer, process or connection outlives `close`.
@@ -40,6 +43,13 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   const ending = new Map<Session, Promise<void>>();
   const openings = new Set<Promise<void>>();
   const visits = new Set<Visit>();
+  const admission = createAdmission(limits);
+  const spares = createSpares({
+    admission,
+    limits,
+    hasRoom: deps.hasRoom,
+    onFault: (server, error) => deps.onFault?.({ server, error }),
+  });
   const meter = new UsageMeter(deps.onUsage, deps.usageTotals);
   let client: Promise<HttpClient> | undefined;
   let closed: Promise<void> | undefined;
@@ -50,6 +60,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       for (const session of sessions.values()) session.tick(now);
       face.tick(now);
       pool.tick(now);
+      spares.tick(now);
       meter.flush();
     },
     Math.max(50, Math.min(tickMs, limits.idleMs / 4)),
@@ -62,17 +73,12 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     [...sessions.values()].filter((session) => isIn(session, server, container)).length + pool.busyCount(server, container);
 
   const pool = new WorkerPool({
-    async acquire({ server, owner }) {
-      const cap = capReached(server, owner);
-      if (cap !== undefined)
-        throw new UpstreamError({ status: 503, error: { code: errorCodes.failed, message: cap }, headers: retryAfter });
-      return { release: () => undefined };
-    },
+    acquire: ({ server, owner }, signal) => acquire({ server, connectionId: owner, signal }),
     connect: openWorker,
     onCount: (server) => deps.onSessions(server, countOf(server)),
     onFault: (server, error) => deps.onFault?.({ server, error }),
     idleMs: Math.min(limits.idleMs, workerIdleMs),
-    queueMs: 10_000,
+    queueMs: limits.queueMs,
   });
   const face = createStatelessFace({
     pool,
@@ -90,19 +96,16 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     answerWithinMs: Math.min(limits.idleMs, answerWithinMs),
   });
 
-  function capReached(server: string, connectionId: string | undefined): string | undefined {
-    let ofServer = 0;
-    let ofConnection = 0;
-    for (const session of [...sessions.values(), ...ending.keys()]) {
-      if (session.server === server) ofServer++;
-      if (connectionId !== undefined && session.connectionId === connectionId) ofConnection++;
-    }
-    if (ofServer >= limits.sessionsPerServer) return "This server has as many sessions as it may have.";
-    if (ofConnection >= limits.sessionsPerConnection) return "This connection has as many sessions as it may have.";
-    return undefined;
+  /** A slot; a process that waits for the next stateless request makes room for one that is wanted now. */
+  async function acquire(asker: Asker): Promise<Slot> {
+    const slot = admission.acquire(asker);
+    const settled = slot.then(Boolean, () => true);
+    const isWaiting = await Promise.race([settled.then(() => false), new Promise((resolve) => setImmediate(resolve, true))]);
+    if (isWaiting) pool.makeRoom(asker.server, asker.connectionId);
+    return slot;
   }
 
-  function createSession(server: string, visit: Visit): Session {
+  function createSession(server: string, visit: Visit, slot: Slot): Session {
     const { connectionId } = visit;
     const count = (what: "call" | "error"): void => {
       if (connectionId !== undefined) meter.count(connectionId, what);
@@ -119,13 +122,12 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       onEnd(ended, gone) {
         sessions.delete(ended.id);
         ending.set(ended, gone);
-        gone.then(
-          () => ending.delete(ended),
-          (error: unknown) => {
+        void gone
+          .catch((error: unknown) => deps.onFault?.({ server, error }))
+          .then(() => {
             ending.delete(ended);
-            deps.onFault?.({ server, error });
-          },
-        );
+            slot.release();
+          });
         deps.onSessions(server, countOf(server));
       },
     });
@@ -135,8 +137,8 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   }
 
   /** The server's side of one session or worker. */
-  async function open(endpoint: ServerEndpoint, sink: UpstreamSink): Promise<Upstream> {
-    if (endpoint.type === "stdio") return createStdioUpstream(await endpoint.open(), sink, limits);
+  async function open(server: string, endpoint: ServerEndpoint, sink: UpstreamSink): Promise<Upstream> {
+    if (endpoint.type === "stdio") return createProcessUpstream(await spares.open(server, endpoint), sink, limits);
     client ??= openHttpClient();
     const options = { messageBytes: limits.messageBytes, initializeMs: limits.answerMs, client: await client };
     return createHttpUpstream(endpoint.url, sink, options);
@@ -147,7 +149,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     try {
       const endpoint = await deps.endpointOf(want.server);
       worker.container = endpoint.container;
-      await worker.attach(await open(endpoint, worker), endpoint.type === "http");
+      await worker.attach(await open(want.server, endpoint, worker), endpoint.type === "http");
       if (endpoint.speech?.stateless !== true) await worker.initialize(want.initialize);
     } finally {
       clearTimeout(late);
@@ -162,7 +164,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       if (!session.isOpen) return;
       const upstream = endpoint.isShared
         ? createSharedUpstream({ pool, want: sharedWant(session.server, endpoint), isRaw: false }, session)
-        : await open(endpoint, session);
+        : await open(session.server, endpoint, session);
       await session.attach(upstream, initialize);
       await session.initialized;
     } catch (error) {
@@ -172,11 +174,32 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     }
   }
 
-  function initialize(response: ServerResponse, server: string, visit: Visit, message: Message): void {
-    const cap = capReached(server, visit.connectionId);
-    if (cap !== undefined) return refuse(response, 503, errorCodes.failed, cap, message.id, retryAfter);
+  /** Resolves with a slot once it is the caller's turn; undefined when there is nobody to serve any more, or it was refused. */
+  async function admitted(response: ServerResponse, visit: Visit, message: Message): Promise<Slot | undefined> {
+    const leaves = new AbortController();
+    const leave = (): void => leaves.abort();
+    visit.waiting = leaves;
+    response.once("close", leave);
+    try {
+      const slot = await acquire({ ...visit, signal: leaves.signal });
+      if (!response.destroyed && !leaves.signal.aborted) return slot;
+      slot.release();
+      throw leaves.signal.reason;
+    } catch (error) {
+      const { status, error: why, headers } = toFailure(error);
+      sendJson(response, status, errorAnswer(message.id, why), headers);
+      return undefined;
+    } finally {
+      response.off("close", leave);
+      delete visit.waiting;
+    }
+  }
+
+  async function initialize(response: ServerResponse, server: string, visit: Visit, message: Message): Promise<void> {
+    const slot = await admitted(response, visit, message);
+    if (slot === undefined) return;
     if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
-    const session = createSession(server, visit);
+    const session = createSession(server, visit, slot);
     session.begin(response, message);
     const opening = openUpstream(session, message).catch((error: unknown) => deps.onFault?.({ server, error }));
     openings.add(opening);
@@ -284,13 +307,12 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
 
   async function closeAll(): Promise<void> {
     clearInterval(timer);
+    for (const visit of visits) visit.waiting?.abort(new UpstreamError(refusing("The DTMA is going down.")));
     const stillEnding = [...ending.values()];
     try {
-      await Promise.all([
-        endAll([...sessions.values()], closing("The DTMA is going down.")),
-        pool.close(closing("The DTMA is going down.")),
-      ]);
-      await Promise.all([...stillEnding, ...openings]);
+      const failure = closing("The DTMA is going down.");
+      await Promise.all([endAll([...sessions.values()], failure), pool.close(failure)]);
+      await Promise.all([...stillEnding, ...openings, spares.close()]);
     } finally {
       meter.flush();
       await (await client)?.destroy();
@@ -300,7 +322,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   return {
     async handle(request, response, server, caller) {
       response.on("error", () => undefined);
-      const visit = toVisit(caller);
+      const visit = toVisit(server, caller);
       visits.add(visit);
       try {
         await serve(request, response, server, visit);
@@ -318,6 +340,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
         if (visit.connectionId !== connectionId) continue;
         visit.allowed = allowed;
         visit.revoked ||= entry === undefined;
+        if (entry === undefined) visit.waiting?.abort(new UpstreamError({ ...revoked, status: 401 }));
       }
       const those = [...sessions.values()].filter((session) => session.connectionId === connectionId);
       if (entry !== undefined) {
@@ -332,16 +355,16 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     },
 
     async closeServer(server, container) {
+      for (const visit of visits) {
+        if (container === undefined && visit.server === server) {
+          visit.waiting?.abort(new UpstreamError(refusing("The server is being stopped.")));
+        }
+      }
       const stillEnding = [...ending].filter(([session]) => isIn(session, server, container)).map(([, gone]) => gone);
       const failure = closing("The server is being stopped.");
-      await Promise.all([
-        endAll(
-          [...sessions.values()].filter((session) => isIn(session, server, container)),
-          failure,
-        ),
-        pool.closeServer(server, container, failure),
-      ]);
-      await Promise.all(stillEnding);
+      const those = [...sessions.values()].filter((session) => isIn(session, server, container));
+      await Promise.all([endAll(those, failure), pool.closeServer(server, container, failure)]);
+      await Promise.all([...stillEnding, spares.closeServer(server, container)]);
     },
 
     sessionCount: countOf,
@@ -368,6 +391,11 @@ function closing(message: string): Failure {
   return { status: 200, error: { code: errorCodes.failed, message, data: { code: "SERVER_NOT_RUNNING" } } };
 }
 
+/** For those who have no session yet. */
+function refusing(message: string): Failure {
+  return { ...closing(message), status: 503, headers: retryAfter };
+}
+
 function silent(answerMs: number): Failure {
   const message = `The server did not answer initialize within ${Math.round(answerMs / 1_000)} s.`;
   return { status: 200, error: { code: errorCodes.failed, message, data: { code: "SERVER_SILENT" } } };
@@ -381,7 +409,7 @@ function toAllowed(entry: AccessEntry): AllowedTools {
   return entry.allowedTools === null ? null : new Set(entry.allowedTools);
 }
 
-function toVisit(caller: McpCaller): Visit {
-  if (caller.type === "toolbox") return { connectionId: undefined, allowed: null, revoked: false };
-  return { connectionId: caller.entry.connectionId, allowed: toAllowed(caller.entry), revoked: false };
+function toVisit(server: string, caller: McpCaller): Visit {
+  if (caller.type === "toolbox") return { server, connectionId: undefined, allowed: null, revoked: false };
+  return { server, connectionId: caller.entry.connectionId, allowed: toAllowed(caller.entry), revoked: false };
 }

@@ -464,13 +464,20 @@ function wantOf(server: string, endpoint: ServerEndpoint, visit: Visit, envelope
   const signature = endpoint.speech?.stateless === true ? statelessRevision : digest(initialize);
   const owner = visit.connectionId;
   const key = [server, endpoint.container ?? "", owner ?? "", signature].join(" ");
-  return { key, server, owner, isShared: false, initialize };
+  return { key, server, owner, isShared: false, separates: endpoint.type === "http", initialize };
 }
 
 /** The one process that all clients of a server share. */
 export function sharedWant(server: string, endpoint: ServerEndpoint): Want {
   const initialize = `{"protocolVersion":"${newestWithSessions}","capabilities":${everyAbility},"clientInfo":${ourselves}}`;
-  return { key: `${server} ${endpoint.container ?? ""} *`, server, owner: undefined, isShared: true, initialize };
+  return {
+    key: `${server} ${endpoint.container ?? ""} *`,
+    server,
+    owner: undefined,
+    isShared: true,
+    separates: false,
+    initialize,
+  };
 }
 
 const newestWithSessions = "2025-11-25";

@@ -1,3 +1,4 @@
+import type { Slot } from "./admission.ts";
 import type { Failure } from "./client-stream.ts";
 import { errorCodes } from "./json-rpc.ts";
 import { toFailure, UpstreamError } from "./upstream.ts";
@@ -20,11 +21,11 @@ export type Want = {
   owner: string | undefined;
   /** There is one process for all who want it. */
   isShared: boolean;
+  /** Its transport tells calls apart, so one worker takes them all. */
+  separates: boolean;
   /** The params of `initialize`, as JSON text. */
   initialize: string;
 };
-
-export type Slot = { release(): void };
 
 export type WorkerPoolDeps = {
   /** A place for one more process. Rejects with an UpstreamError of status 503. */
@@ -95,6 +96,16 @@ export class WorkerPool {
   /** Workers that are at work; `container` narrows it. */
   busyCount(server: string, container?: string): number {
     return this.#of(server, container).filter((worker) => !worker.isIdle).length;
+  }
+
+  /** Ends the idle worker that was used longest ago, of the connection if it has one, else of the server. */
+  makeRoom(server: string, owner: string | undefined): void {
+    const idle = [...this.#workers].filter((worker) => worker.isReady && worker.isIdle);
+    const oldest = (those: Worker[]) => those.sort((one, other) => one.lastUsedAt - other.lastUsedAt)[0];
+    const given =
+      oldest(idle.filter((worker) => owner !== undefined && worker.owner === owner)) ??
+      oldest(idle.filter((worker) => worker.server === server));
+    if (given !== undefined) this.#end(given);
   }
 
   /** Ends the workers of a server, or those in one of its containers. */
@@ -168,19 +179,28 @@ export class WorkerPool {
 
   #openMore(want: Want): void {
     const openings = this.#openings.get(want.key)?.size ?? 0;
-    const waiting = this.#waiters.get(want.key)?.length ?? 0;
     if (want.isShared) {
       const isThere = [...this.#workers].some((worker) => worker.key === want.key && worker.isOpen && !worker.isRetired);
-      if (openings > 0 || isThere) return;
-    } else if (openings >= waiting) return;
-    this.#open(want, undefined, undefined);
+      if (isThere) return;
+    }
+    if (openings < this.#needed(want.key)) this.#open(want, undefined, undefined);
+  }
+
+  /** How many more workers those who wait for the key need: a call that may lead to questions has one to itself. */
+  #needed(key: string): number {
+    const waiting = this.#waiters.get(key) ?? [];
+    const [first] = waiting;
+    if (first === undefined) return 0;
+    if (first.want.isShared || first.want.separates) return 1;
+    const asking = waiting.filter(({ call }) => call.attention === "asks").length;
+    return Math.max(1, asking + (waiting.some(({ call }) => call.attention === "silent") ? 1 : 0));
   }
 
   #openFewer(key: string): void {
     const openings = this.#openings.get(key);
-    const waiting = this.#waiters.get(key)?.length ?? 0;
+    const needed = this.#needed(key);
     for (const controller of [...(openings ?? [])].reverse()) {
-      if ((openings?.size ?? 0) <= waiting) return;
+      if ((openings?.size ?? 0) <= needed) return;
       openings?.delete(controller);
       controller.abort();
     }
@@ -217,7 +237,7 @@ export class WorkerPool {
   }
 
   async #opening(want: Want, signal: AbortSignal): Promise<Worker> {
-    const slot = await this.#place(want, signal);
+    const slot = await this.#deps.acquire(want, signal);
     if (signal.aborted) {
       slot.release();
       throw signal.reason;
@@ -256,30 +276,6 @@ export class WorkerPool {
     if (!worker.isOpen) throw new UpstreamError(endedAtOnce);
     worker.isReady = true;
     return worker;
-  }
-
-  /** A slot; what is idle makes room when there is none. */
-  async #place(want: Want, signal: AbortSignal): Promise<Slot> {
-    const slot = this.#deps.acquire(want, signal);
-    let isThere = false;
-    const noted = slot.then(
-      () => {
-        isThere = true;
-      },
-      () => {
-        isThere = true;
-      },
-    );
-    await Promise.race([noted, new Promise<void>((resolve) => setImmediate(resolve))]);
-    if (!isThere) {
-      const idle = [...this.#workers].filter((worker) => worker.isReady && worker.isIdle);
-      const oldest = (those: Worker[]) => those.sort((one, other) => one.lastUsedAt - other.lastUsedAt)[0];
-      const given =
-        oldest(idle.filter((worker) => worker.owner !== undefined && worker.owner === want.owner)) ??
-        oldest(idle.filter((worker) => worker.server === want.server));
-      if (given !== undefined) this.#end(given);
-    }
-    return slot;
   }
 
   #refuseFirst(key: string, error: unknown): void {
