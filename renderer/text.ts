@@ -445,7 +445,7 @@ export const text = {
     anyPypiPackage: "any package of PyPI",
     anyImage: "any image",
     transport: "Transport",
-    transports: { stdio: "stdio", http: "HTTP" },
+    transports: { stdio: "stdio", shared: "stdio, one process for everybody", http: "HTTP" },
     transportHttp: (port: number, path: string) => `HTTP, port ${port}, ${path}`,
     documentation: "Documentation",
     openDocumentation: "Open the documentation",
@@ -603,6 +603,9 @@ export const text = {
       stdio: "The server talks over its standard input and output. Most do.",
       http: "The server listens on a port inside its container.",
     },
+    shared: "One process for everybody",
+    sharedDetail:
+      "For servers that must run once only. What the server remembers of one session the next one may see; left off, each session has a process of its own.",
     port: "Port",
     path: "Path",
     name: "Name",

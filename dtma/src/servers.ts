@@ -115,7 +115,7 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
     const { id } = container;
     if (spec.transport.type === "stdio") {
       const open = () => docker.openProcess(container, container.command, deps.logWriter(spec.name));
-      return { type: "stdio", open, container: id, isShared: spec.isolation === "shared" };
+      return { type: "stdio", open, container: id, isShared: spec.transport.isolation === "shared" };
     }
     const { port, path } = spec.transport;
     const published = container.publishedPorts[port];

@@ -62,7 +62,14 @@ export const serverSource = z.discriminatedUnion("type", [
 export type ServerSource = z.infer<typeof serverSource>;
 
 export const serverTransport = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("stdio") }),
+  z.object({
+    type: z.literal("stdio"),
+    /**
+     * Who shares a process of the server. Left out, or `session`: nobody; each session has its own, and a caller without
+     * sessions the one of its connection. `shared`: one process serves everybody, so what it remembers is everybody's.
+     */
+    isolation: z.enum(["session", "shared"]).optional(),
+  }),
   z.object({
     type: z.literal("http"),
     /** The port the server listens on inside its container. */
@@ -132,11 +139,6 @@ export const serverSpec = z.object({
   name: serverName,
   source: serverSource,
   transport: serverTransport,
-  /**
-   * Who shares a process of a stdio server. Left out, or `session`: nobody; each session has its own, and a caller without
-   * sessions the one of its connection. `shared`: one process serves everybody, so what it remembers is everybody's.
-   */
-  isolation: z.enum(["session", "shared"]).optional(),
   /** In place of the image's own command; only of an image. */
   command: z.array(z.string().max(4096)).min(1).max(64).optional(),
   /** `optional`: the server counts as deployed once its container runs, whether it speaks MCP or not. */

@@ -6,10 +6,10 @@ import { places } from "../../places.ts";
 import { useAction, useCopy } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Button, buttonClass } from "../../ui/button.tsx";
-import { Checkbox, Field, NumberInput, RadioGroup, TextArea, TextInput } from "../../ui/form.tsx";
+import { Checkbox, Field, RadioGroup, TextArea, TextInput } from "../../ui/form.tsx";
 import { announce } from "../../ui/toast.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
-import { PermissionFields, PullPolicy } from "../servers/index.ts";
+import { PermissionFields, PullPolicy, TransportFields } from "../servers/index.ts";
 import { type TemplateDraft, templateDraftFor, templateErrors, toTemplateInput } from "./template-model.ts";
 import { TemplateSettings } from "./template-settings.tsx";
 
@@ -187,26 +187,7 @@ function Source({ draft, change, errorAt }: TemplateDraftProps) {
 function Run({ draft, change, errorAt }: TemplateDraftProps) {
   return (
     <>
-      <RadioGroup
-        label={text.deploy.transport}
-        value={draft.transport}
-        onChange={(transport) => change({ transport })}
-        choices={(["stdio", "http"] as const).map((value) => ({
-          value,
-          label: text.deploy.transportChoices[value],
-          detail: text.deploy.transportDetails[value],
-        }))}
-      />
-      {draft.transport === "http" && (
-        <div className="grid grid-cols-[10rem_minmax(0,1fr)] gap-4">
-          <Field label={text.deploy.port} error={errorAt("transport.port")} isRequired>
-            <NumberInput value={draft.port} onChange={(port) => change({ port })} min={1} max={65535} />
-          </Field>
-          <Field label={text.deploy.path} error={errorAt("transport.path")} isRequired>
-            <TextInput isCode value={draft.path} onChange={(path) => change({ path })} />
-          </Field>
-        </div>
-      )}
+      <TransportFields draft={draft} change={change} errorAt={errorAt} />
       <Field label={words.arguments} hint={words.argumentsHint} error={errorAt("arguments")}>
         <TextArea isCode rows={2} value={draft.arguments} onChange={(next) => change({ arguments: next })} />
       </Field>

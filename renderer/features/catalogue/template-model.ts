@@ -2,7 +2,15 @@ import { type TemplateInput, templateInput } from "../../../shared/contract/cata
 import { serverPermissions } from "../../../shared/model/spec.ts";
 import type { Template, TemplateSetting } from "../../../shared/model/template.ts";
 import { text } from "../../text.ts";
-import { type PermissionDraft, permissionDraftFor, permissionErrors, toPermissions } from "../servers/index.ts";
+import {
+  type PermissionDraft,
+  permissionDraftFor,
+  permissionErrors,
+  type TransportDraft,
+  toPermissions,
+  toTransport,
+  transportDraftFor,
+} from "../servers/index.ts";
 
 /*
 The form of a template as data. Pure.
@@ -28,7 +36,7 @@ export type SettingDraft = {
   placeholder: string | undefined;
 };
 
-export type TemplateDraft = {
+export type TemplateDraft = TransportDraft & {
   title: string;
   description: string;
   categories: string;
@@ -40,9 +48,6 @@ export type TemplateDraft = {
   installScripts: boolean;
   image: string;
   pull: "missing" | "always" | "never";
-  transport: "stdio" | "http";
-  port: number | null;
-  path: string;
   arguments: string;
   settings: SettingDraft[];
   permissions: PermissionDraft;
@@ -62,9 +67,7 @@ export function templateDraftFor(from?: Template): TemplateDraft {
     installScripts: source?.type === "npm" && source.installScripts === true,
     image: source?.type === "oci" ? (source.image ?? "") : "",
     pull: (source?.type === "oci" ? source.pull : undefined) ?? "missing",
-    transport: transport?.type ?? "stdio",
-    port: transport?.type === "http" ? transport.port : null,
-    path: transport?.type === "http" ? transport.path : "/mcp",
+    ...transportDraftFor(transport),
     arguments: from?.arguments.join("\n") ?? "",
     settings: (from?.settings ?? []).map(({ default: preset, choices, placeholder, ...setting }, key) => ({
       ...setting,
@@ -117,8 +120,7 @@ export function toTemplateInput(draft: TemplateDraft): TemplateInput {
     categories: listOf(draft.categories, ","),
     ...(documentationUrl === "" ? {} : { documentationUrl }),
     source: toSource(draft),
-    transport:
-      draft.transport === "stdio" ? { type: "stdio" } : { type: "http", port: draft.port ?? 0, path: draft.path.trim() },
+    transport: toTransport(draft),
     arguments: listOf(draft.arguments, "\n"),
     settings: draft.settings.map(toSetting),
     permissions: toPermissions(draft.permissions),

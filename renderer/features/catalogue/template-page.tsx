@@ -10,7 +10,7 @@ import { buttonClass, IconButton } from "../../ui/button.tsx";
 import { KeyValues } from "../../ui/key-values.tsx";
 import { Menu } from "../../ui/menu.tsx";
 import { PageBody, PageHeader, Section } from "../../ui/page.tsx";
-import { PermissionList, ServersTable } from "../servers/index.ts";
+import { PermissionList, ServersTable, transportLine } from "../servers/index.ts";
 import { DeleteTemplate } from "./delete-template.tsx";
 import { anySource } from "./template-grid.tsx";
 
@@ -115,10 +115,7 @@ function About({ template }: { template: Template }) {
           : []),
         {
           label: text.catalogue.transport,
-          value:
-            transport.type === "stdio"
-              ? text.catalogue.transports.stdio
-              : text.catalogue.transportHttp(transport.port, transport.path),
+          value: transportLine(transport),
         },
         ...(template.arguments.length === 0
           ? []

@@ -19,6 +19,7 @@ import {
   permissionErrors,
   toPermissions,
 } from "./permission-model.ts";
+import { type TransportDraft, toTransport, transportDraftFor } from "./transport-model.ts";
 
 /*
 The deploy form as data. Pure.
@@ -30,7 +31,7 @@ INVARIANTS
 - A setting that is left empty is sent only where its template has a default, which it then overrules.
 */
 
-export type Draft = {
+export type Draft = TransportDraft & {
   /** null follows the suggestion. */
   name: string | null;
   toolboxId: string | null;
@@ -40,9 +41,6 @@ export type Draft = {
   installScripts: boolean;
   image: string;
   pull: "missing" | "always" | "never";
-  transport: "stdio" | "http";
-  port: number | null;
-  path: string;
   settings: Record<string, string>;
   secrets: Record<string, string>;
   /** Variables and secrets the template does not name; only where its source is open. */
@@ -73,9 +71,7 @@ export function draftFor(template: Template, toolboxId: string | null, edited?: 
     installScripts: source.type === "npm" && source.installScripts === true,
     image: source.type === "oci" ? (source.image ?? "") : "",
     pull: (source.type === "oci" ? source.pull : undefined) ?? "missing",
-    transport: transport.type,
-    port: transport.type === "http" ? transport.port : null,
-    path: transport.type === "http" ? transport.path : "/mcp",
+    ...transportDraftFor(transport),
     settings: values,
     secrets: {},
     extras: extrasOf(template, edited),
@@ -198,17 +194,12 @@ export function fieldOf(setting: TemplateSetting): string {
 /** What is sent. Only to be called with a form that `validate` has nothing against. */
 export function toInput(template: Template, draft: Draft, name: string): DeployInput {
   const isOpen = isOpenSource(template);
-  const transport: DeployInput["transport"] = !isOpen
-    ? template.transport
-    : draft.transport === "stdio"
-      ? { type: "stdio" }
-      : { type: "http", port: draft.port ?? 0, path: draft.path.trim() };
   return {
     toolboxId: draft.toolboxId as DeployInput["toolboxId"],
     templateId: template.id,
     name: name as DeployInput["name"],
     source: sourceToSend(template, draft),
-    transport,
+    transport: isOpen ? toTransport(draft) : template.transport,
     settings: { ...settingsToSend(template, draft), ...extrasToSend(draft, false) },
     extraArguments: draft.extraArguments
       .split("\n")

@@ -1,38 +1,19 @@
 import type { Template } from "../../../shared/model/template.ts";
 import { text } from "../../text.ts";
 import { Banner } from "../../ui/banner.tsx";
-import { Checkbox, Field, NumberInput, RadioGroup, Select, TextInput } from "../../ui/form.tsx";
+import { Checkbox, Field, Select, TextInput } from "../../ui/form.tsx";
 import type { DraftProps } from "./deploy-form.tsx";
+import { TransportFields } from "./transport-fields.tsx";
 
 const words = text.deploy;
 
 /** The open ends of a template: which package or image, and how it talks. */
 export function SourceFields({ template, ...parts }: DraftProps & { template: Template }) {
-  const { draft, change, errorAt } = parts;
   const { type } = template.source;
   return (
     <>
       {type === "oci" ? <ImageFields {...parts} /> : <PackageFields type={type} {...parts} />}
-      <RadioGroup
-        label={words.transport}
-        value={draft.transport}
-        onChange={(transport) => change({ transport })}
-        choices={(["stdio", "http"] as const).map((value) => ({
-          value,
-          label: words.transportChoices[value],
-          detail: words.transportDetails[value],
-        }))}
-      />
-      {draft.transport === "http" && (
-        <div className="grid grid-cols-[10rem_minmax(0,1fr)] gap-4">
-          <Field label={words.port} error={errorAt("transport.port")} isRequired>
-            <NumberInput value={draft.port} onChange={(port) => change({ port })} min={1} max={65535} />
-          </Field>
-          <Field label={words.path} error={errorAt("transport.path")} isRequired>
-            <TextInput isCode value={draft.path} onChange={(path) => change({ path })} />
-          </Field>
-        </div>
-      )}
+      <TransportFields {...parts} />
     </>
   );
 }

@@ -17,3 +17,5 @@ export { ServerPage } from "./server-page.tsx";
 export { ServerStateLabel, useAttention, useServerCounts, useServerState } from "./server-state.tsx";
 export { ServersTable } from "./servers-table.tsx";
 export { sourceOf, sourceText } from "./source.tsx";
+export { TransportFields, transportLine } from "./transport-fields.tsx";
+export { type TransportDraft, toTransport, transportDraftFor } from "./transport-model.ts";

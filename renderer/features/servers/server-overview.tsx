@@ -20,6 +20,7 @@ import { PermissionList } from "./permissions.tsx";
 import { Reported } from "./reported.tsx";
 import { useServerState } from "./server-state.tsx";
 import { isSourceKnown, shortDigest, sourceText } from "./source.tsx";
+import { transportLine } from "./transport-fields.tsx";
 
 type Give = ReturnType<typeof useServerCommands>["give"];
 
@@ -252,10 +253,7 @@ function Configuration({ server }: { server: Server }) {
       items={[
         {
           label: text.servers.transport,
-          value:
-            transport.type === "stdio"
-              ? text.catalogue.transports.stdio
-              : text.catalogue.transportHttp(transport.port, transport.path),
+          value: transportLine(transport),
         },
         { label: text.servers.arguments, value: lines(list) },
         {
