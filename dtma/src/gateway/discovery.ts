@@ -3,11 +3,12 @@
 with every request.
 */
 
+import { metaKeys, statelessRevision } from "./envelope.ts";
 import { sessionRevisions } from "./http-edge.ts";
 import { type Message, memberOf, type Span, stringAt } from "./json-rpc.ts";
 import type { ListChanges } from "./listening.ts";
-import { member } from "./message-edits.ts";
-import { metaKeys, parseAt, statelessRevision } from "./stateless.ts";
+import { parseAt } from "./stateless.ts";
+import { member } from "./stateless-request.ts";
 
 type Json = Record<string, unknown>;
 
@@ -40,9 +41,9 @@ export function readInitialize(initialize: Message | undefined): ClientSaid {
 /** The members of `_meta` that go with every request. */
 export function metaMembers({ info, capabilities }: ClientSaid, logLevel: string | undefined): Buffer[] {
   return [
-    member(metaKeys.protocolVersion, JSON.stringify(statelessRevision)),
+    member(metaKeys.version, JSON.stringify(statelessRevision)),
     ...(info === undefined ? [] : [member(metaKeys.clientInfo, info)]),
-    member(metaKeys.clientCapabilities, capabilities),
+    member(metaKeys.capabilities, capabilities),
     ...(logLevel === undefined ? [] : [member(metaKeys.logLevel, JSON.stringify(logLevel))]),
   ];
 }

@@ -2,9 +2,10 @@ import { setTimeout } from "node:timers/promises";
 import { type Tool, tool } from "../../../shared/model/tool.ts";
 import type { Speech } from "../docker/server-process.ts";
 import { type Asker, RefusedError, UnansweredError } from "./asker.ts";
+import { metaKeys, statelessCodes, statelessRevision } from "./envelope.ts";
 import { headerParams } from "./header-params.ts";
 import { sessionRevisions } from "./http-edge.ts";
-import { isStatelessError, metaKeys, statelessErrors, statelessRevision } from "./stateless.ts";
+import { isStatelessError } from "./stateless.ts";
 
 /*
 Which eras of MCP a server speaks: `server/discover` first, then `initialize` (MCP 2026-07-28, Versioning, "Backward
@@ -48,9 +49,9 @@ const newestRevision = "2025-11-25";
 const maxPages = 1_000;
 const clientInfo = { name: "dtma", version: "1" };
 const meta = {
-  [metaKeys.protocolVersion]: statelessRevision,
+  [metaKeys.version]: statelessRevision,
   [metaKeys.clientInfo]: clientInfo,
-  [metaKeys.clientCapabilities]: {},
+  [metaKeys.capabilities]: {},
 };
 
 /** What `server/discover` has shown. */
@@ -121,7 +122,7 @@ async function discover(asker: Asker): Promise<Discovery> {
     };
   } catch (error) {
     if (!(error instanceof RefusedError) || !isStatelessError(error.code)) throw error;
-    if (error.code !== statelessErrors.unsupportedVersion) return { isStateless: true, hasTools: true };
+    if (error.code !== statelessCodes.unsupportedVersion) return { isStateless: true, hasTools: true };
     const { supported } = (error.data ?? {}) as { supported?: unknown };
     return { isStateless: Array.isArray(supported) && supported.includes(statelessRevision), hasTools: true };
   }

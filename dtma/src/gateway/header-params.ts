@@ -7,7 +7,7 @@ INVARIANTS
 */
 
 import { elementsAt, type Message, memberOf, type Span, stringAt } from "./json-rpc.ts";
-import { edited } from "./message-edits.ts";
+import { spliced } from "./splice.ts";
 import { headerText, parseAt } from "./stateless.ts";
 
 /** An argument by its path, and the name of the header that repeats it. */
@@ -87,7 +87,7 @@ export function learnTools(message: Message, known: Map<string, readonly HeaderP
   });
   if (kept.length === elements.length) return bytes;
   const list = kept.flatMap(({ start, end }, index) => [...(index === 0 ? [] : [comma]), bytes.subarray(start, end)]);
-  return edited(bytes, [{ start: tools.start + 1, end: tools.end - 1, by: Buffer.concat(list) }]);
+  return spliced(bytes, [{ at: { start: tools.start + 1, end: tools.end - 1 }, text: Buffer.concat(list) }]);
 }
 
 const comma = Buffer.from(",");

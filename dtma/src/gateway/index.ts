@@ -149,7 +149,8 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
 
   /** The server's side of a session, whatever the server speaks. */
   async function openSession(endpoint: ServerEndpoint, session: Session): Promise<Upstream> {
-    const isStateless = endpoint.speech?.sessions === false;
+    // One process for all speaks without sessions where it can.
+    const isStateless = endpoint.isShared ? endpoint.speech?.stateless === true : endpoint.speech?.sessions === false;
     const shared = endpoint.isShared ? { pool, want: sharedWant(session.server, endpoint) } : undefined;
     const connect =
       shared === undefined

@@ -5,7 +5,8 @@ members of the request that is sent again.
 
 import { randomUUID } from "node:crypto";
 import { type Message, memberOf, membersAt, stringAt } from "./json-rpc.ts";
-import { edited, member, object } from "./message-edits.ts";
+import { spliced } from "./splice.ts";
+import { member, object } from "./stateless-request.ts";
 
 /** Clients of the session era answer these. */
 const methods: ReadonlySet<string> = new Set(["elicitation/create", "sampling/createMessage", "roots/list"]);
@@ -52,7 +53,7 @@ function withElicitationId(params: Buffer): Buffer {
   if (memberOf(text, whole, "elicitationId") !== undefined) return params;
   const at = params.length - 1;
   const added = member("elicitationId", JSON.stringify(randomUUID()));
-  return edited(params, [{ start: at, end: at, by: Buffer.concat([Buffer.from(","), added]) }]);
+  return spliced(params, [{ at: { start: at, end: at }, text: Buffer.concat([Buffer.from(","), added]) }]);
 }
 
 /** What is added to the params of the request when it is sent again; `answers` are results by key, as JSON text. */

@@ -8,8 +8,8 @@ INVARIANTS
 - A wish is settled by the server's word on it, or by why there is none. No timer outlives `stop`.
 */
 
+import { metaKeys } from "./envelope.ts";
 import { elementsAt, errorCodes, type JsonRpcError, type Message, memberOf, stringAt, tokenAt } from "./json-rpc.ts";
-import { metaKeys } from "./stateless.ts";
 
 /** Which lists of the server tell of their changes. */
 export type ListChanges = { tools: boolean; prompts: boolean; resources: boolean };
@@ -192,7 +192,7 @@ export function createListening({ lists, open, close, tell, overlapMs }: Deps): 
         ended(Number(tokenAt(text, memberOf(text, params, "requestId"))), undefined);
         return undefined;
       }
-      const token = tokenAt(text, memberOf(text, memberOf(text, params, "_meta"), metaKeys.subscriptionId));
+      const token = tokenAt(text, memberOf(text, memberOf(text, params, "_meta"), metaKeys.subscription));
       const id = Number(token ?? streamId);
       if (method === "notifications/subscriptions/acknowledged") {
         if (id === opening?.id) acknowledged(message);

@@ -1,5 +1,4 @@
-import type { HttpClient } from "./http-upstream.ts";
-import { mediaTypeOf } from "./http-upstream.ts";
+import { type HttpClient, mediaTypeOf } from "./http-upstream.ts";
 import { createSseDecoder } from "./sse.ts";
 
 const eventBytes = 65_536;
@@ -12,7 +11,7 @@ export async function opensOldSse(client: HttpClient, url: string, signal: Abort
     const headers = { accept: "text/event-stream", "accept-encoding": "identity" };
     const response = await client.request(url, { method: "GET", headers, signal: stop });
     if (response.statusCode !== 200 || mediaTypeOf(response) !== "text/event-stream") {
-      response.body.destroy();
+      await response.body.dump();
       return false;
     }
     const decoder = createSseDecoder(eventBytes);

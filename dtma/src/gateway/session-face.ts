@@ -1,5 +1,6 @@
 import type { Failure } from "./client-stream.ts";
 import { type ClientSaid, metaMembers, type Offer, readDiscovery, readInitialize } from "./discovery.ts";
+import { statelessCodes } from "./envelope.ts";
 import { type HeaderParam, learnTools, paramHeaders } from "./header-params.ts";
 import { asRequest, readInputRequired, retryMembers } from "./input-required.ts";
 import {
@@ -13,8 +14,9 @@ import {
   tokenAt,
 } from "./json-rpc.ts";
 import { createListening, type Listening } from "./listening.ts";
-import { asStateless, member, object, withId } from "./message-edits.ts";
-import { errorOf, inWords, isStatelessError, statelessErrors } from "./stateless.ts";
+import { withId } from "./splice.ts";
+import { errorOf, inWords, isStatelessError } from "./stateless.ts";
+import { asStateless, member, object } from "./stateless-request.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 
 /*
@@ -57,8 +59,15 @@ const maxPages = 100;
 const dropped = new Set(["notifications/initialized", "notifications/roots/list_changed", "notifications/progress"]);
 const levels = new Set(["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]);
 
-/** Lets a session use a server that is stateless only, over the upstream that `connect` makes. */
-export function createSessionFace(connect: (sink: UpstreamSink) => Upstream, sink: UpstreamSink): Upstream {
+/**
+ * Lets a session use a server without sessions, over the upstream that `connect` makes; `isHttp`: what is sent reaches the
+ * server in POSTs of their own, so that streams overtake one another and arguments may be wanted in headers.
+ */
+export function createSessionFace(
+  connect: (sink: UpstreamSink) => Upstream,
+  sink: UpstreamSink,
+  { isHttp }: { isHttp: boolean },
+): Upstream {
   /** By the client's id, by that of the attempt, and by those of the questions. */
   const calls = new Map<string, Call>();
   const attempts = new Map<number, Call>();
@@ -73,8 +82,6 @@ export function createSessionFace(connect: (sink: UpstreamSink) => Upstream, sin
   let listening: Listening | undefined;
 
   const upstream = connect({ message: fromServer, unanswered, gone: (failure) => sink.gone(failure) });
-  /** Every message is a POST of its own, instead of one line after another. */
-  const isHttp = upstream.cancel !== undefined;
 
   function dispatch(request: Message, params: Buffer[], headers?: Record<string, string>): { id: number; sent: Promise<void> } {
     lastId += 1;
@@ -164,7 +171,7 @@ export function createSessionFace(connect: (sink: UpstreamSink) => Upstream, sin
 
   function failed(call: Call, message: Message): Promise<void> | undefined {
     const error = errorOf(message);
-    const isMismatch = error?.code === statelessErrors.headerMismatch;
+    const isMismatch = error?.code === statelessCodes.headerMismatch;
     if (isMismatch && isHttp && call.request.method === "tools/call" && !call.hasRefreshed) {
       call.hasRefreshed = true;
       void refreshTools().then(() => {

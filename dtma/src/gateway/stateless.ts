@@ -1,26 +1,13 @@
 /*
-Words of the stateless revision of MCP (2026-07-28) that the gateway has to know, and what it makes of them.
+What the stateless revision of MCP (2026-07-28) wants of a client, towards servers: headers, and its errors in words.
 */
 
+import { metaKeys, named, statelessCodes, statelessRevision } from "./envelope.ts";
 import { type JsonRpcError, type Message, memberOf, type Span, stringAt } from "./json-rpc.ts";
 
-export const statelessRevision = "2026-07-28";
-
-/** Keys of `_meta` (Overview, "Per-request protocol fields"). */
-export const metaKeys = {
-  protocolVersion: "io.modelcontextprotocol/protocolVersion",
-  clientInfo: "io.modelcontextprotocol/clientInfo",
-  clientCapabilities: "io.modelcontextprotocol/clientCapabilities",
-  logLevel: "io.modelcontextprotocol/logLevel",
-  serverInfo: "io.modelcontextprotocol/serverInfo",
-  subscriptionId: "io.modelcontextprotocol/subscriptionId",
-} as const;
-
-/** Codes that only a server of this revision uses (Overview, "Error Codes"). */
-export const statelessErrors = { headerMismatch: -32020, missingCapability: -32021, unsupportedVersion: -32022 } as const;
-
+/** Whether only a server of this revision uses the code (Overview, "Error Codes"). */
 export function isStatelessError(code: number): boolean {
-  return Object.values<number>(statelessErrors).includes(code);
+  return Object.values<number>(statelessCodes).includes(code);
 }
 
 /** Visible ASCII; spaces and tabs only inside. */
@@ -32,17 +19,10 @@ export function headerText(value: string): string {
   return plain.test(value) && !looksEncoded ? value : `=?base64?${Buffer.from(value, "utf8").toString("base64")}?=`;
 }
 
-/** Methods whose `Mcp-Name` header repeats a member of `params`. */
-const namedBy = new Map([
-  ["tools/call", "name"],
-  ["prompts/get", "name"],
-  ["resources/read", "uri"],
-]);
-
 /** The headers that repeat what is in the message (Streamable HTTP, "Request Metadata"). */
 export function standardHeaders({ text, method, params }: Message): Record<string, string> {
-  const version = stringAt(text, memberOf(text, memberOf(text, params, "_meta"), metaKeys.protocolVersion));
-  const key = namedBy.get(method ?? "");
+  const version = stringAt(text, memberOf(text, memberOf(text, params, "_meta"), metaKeys.version));
+  const key = named[method ?? ""];
   const name = key === undefined ? undefined : stringAt(text, memberOf(text, params, key));
   return {
     "mcp-protocol-version": version !== undefined && plain.test(version) ? version : statelessRevision,
@@ -73,12 +53,12 @@ export function parseAt(bytes: Buffer, span: Span): unknown {
 /** What a client that only knows sessions is told about an error it does not know. */
 export function inWords({ code, message, data }: JsonRpcError): string {
   const { supported, requiredCapabilities } = (data ?? {}) as { supported?: unknown; requiredCapabilities?: unknown };
-  if (code === statelessErrors.missingCapability) {
+  if (code === statelessCodes.missingCapability) {
     const missing = requiredCapabilities !== null && typeof requiredCapabilities === "object" ? requiredCapabilities : {};
     const names = Object.keys(missing).join(", ");
     return `The server needs a client that supports ${names === "" ? "more than this one does" : names}: ${message}`;
   }
-  if (code === statelessErrors.unsupportedVersion) {
+  if (code === statelessCodes.unsupportedVersion) {
     const names = Array.isArray(supported) ? supported.filter((one) => typeof one === "string").join(", ") : "";
     return `The server speaks revisions of MCP that the toolbox does not (${names.slice(0, 200)}): ${message}`;
   }

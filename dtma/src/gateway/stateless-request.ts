@@ -1,33 +1,20 @@
 /*
-Changes in messages without printing them again.
+A client's request as a stateless server wants it (MCP 2026-07-28, "Request Metadata").
 
 INVARIANTS
-- Bytes outside of an edit are the ones that came.
 - An added member comes last in its object, so that it is the one that counts.
 */
 
+import { metaKeys } from "./envelope.ts";
 import { type Message, memberOf, membersAt, type Span } from "./json-rpc.ts";
-import { metaKeys } from "./stateless.ts";
-
-export type Edit = Span & { by: Buffer };
-
-/** The bytes with every edit made; edits must not overlap. */
-export function edited(bytes: Buffer, edits: readonly Edit[]): Buffer {
-  const pieces: Buffer[] = [];
-  let copied = 0;
-  for (const { start, end, by } of [...edits].sort((a, b) => a.start - b.start)) {
-    pieces.push(bytes.subarray(copied, start), by);
-    copied = end;
-  }
-  return Buffer.concat([...pieces, bytes.subarray(copied)]);
-}
+import { type Edit, spliced } from "./splice.ts";
 
 const comma = Buffer.from(",");
 const open = Buffer.from("{");
 const close = Buffer.from("}");
 
 /** Members, each as `"key":value`, with commas between them. */
-export function joined(members: readonly Buffer[]): Buffer {
+function joined(members: readonly Buffer[]): Buffer {
   return Buffer.concat(members.flatMap((member, index) => (index === 0 ? [member] : [comma, member])));
 }
 
@@ -44,22 +31,17 @@ export function object(members: readonly Buffer[]): Buffer {
 function adding(text: string, span: Span, members: readonly Buffer[]): Edit {
   const at = span.end - 1;
   const isEmpty = membersAt(text, span.start)?.members.length === 0;
-  return { start: at, end: at, by: isEmpty ? joined(members) : Buffer.concat([comma, joined(members)]) };
+  return { at: { start: at, end: at }, text: isEmpty ? joined(members) : Buffer.concat([comma, joined(members)]) };
 }
 
-const ourKeys: readonly string[] = [
-  metaKeys.protocolVersion,
-  metaKeys.clientInfo,
-  metaKeys.clientCapabilities,
-  metaKeys.logLevel,
-];
+const ourKeys: readonly string[] = [metaKeys.version, metaKeys.clientInfo, metaKeys.capabilities, metaKeys.logLevel];
 
 function metaEdit({ bytes, text }: Message, meta: Span, ours: readonly Buffer[]): Edit {
   const members = membersAt(text, meta.start)?.members;
   if (members?.every(({ key }) => !ourKeys.includes(key))) return adding(text, meta, ours);
   const kept = (members ?? []).filter(({ key }) => !ourKeys.includes(key));
   const theirs = kept.map(({ key, start, end }) => member(key, bytes.subarray(start, end)));
-  return { start: meta.start, end: meta.end, by: object([...theirs, ...ours]) };
+  return { at: meta, text: object([...theirs, ...ours]) };
 }
 
 /**
@@ -73,7 +55,7 @@ export function asStateless(
   const { bytes, text, members, params } = message;
   const edits: Edit[] = [];
   const id = members.findLast(({ key }) => key === "id");
-  if (id !== undefined) edits.push({ start: id.start, end: id.end, by: Buffer.from(changes.id) });
+  if (id !== undefined) edits.push({ at: id, text: changes.id });
   const isObject = params !== undefined && text[params.start] === "{";
   const meta = isObject ? memberOf(text, params, "_meta") : undefined;
   const more = meta === undefined ? [member("_meta", object(changes.meta)), ...changes.params] : changes.params;
@@ -82,13 +64,6 @@ export function asStateless(
   else if (params === undefined) {
     const whole = { start: text.indexOf("{"), end: text.lastIndexOf("}") + 1 };
     edits.push(adding(text, whole, [member("params", object(more))]));
-  } else if (text.startsWith("null", params.start)) edits.push({ start: params.start, end: params.end, by: object(more) });
-  return edited(bytes, edits);
-}
-
-/** An answer under another id; `id` is JSON text. */
-export function withId(message: Message, id: string): Buffer {
-  const span = message.members.findLast(({ key }) => key === "id");
-  if (span === undefined) return message.bytes;
-  return edited(message.bytes, [{ start: span.start, end: span.end, by: Buffer.from(id) }]);
+  } else if (text.startsWith("null", params.start)) edits.push({ at: params, text: object(more) });
+  return spliced(bytes, edits);
 }
