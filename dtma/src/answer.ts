@@ -61,7 +61,9 @@ export function createAnswering({ docker, secrets, servers, handshake, answerMs,
     });
     const answered = (async () => {
       if (view.state !== "running") return await died;
-      return await handshake(servers().endpoint(view, labels), { deadlineMs: answerMs, signal });
+      const found = await handshake(servers().endpoint(view, labels), { deadlineMs: answerMs, signal });
+      servers().noteSpeech(view, labels, found.speech);
+      return found;
     })();
     try {
       return await Promise.race([answered, died]);

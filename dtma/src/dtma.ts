@@ -48,6 +48,7 @@ import { removeServerContainer, secretsFolderOf } from "./server-container.ts";
 import { createServerLogs, type LogOptions } from "./server-logs.ts";
 import { createServers } from "./servers.ts";
 import { reachableHost, type Settings, SettingsError } from "./settings.ts";
+import { openSpeeches } from "./speeches.ts";
 import { createStats } from "./stats.ts";
 import { openTokens } from "./tokens.ts";
 import { openUsageTotals } from "./usage-totals.ts";
@@ -112,6 +113,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
   const secrets = createSecrets(data.path);
   const volumes = createVolumes({ docker, scope, data, log });
   const releases = await openReleases(data, log);
+  const speeches = await openSpeeches(data, log);
   const journal = await openJournal(data, log);
   const egress = createEgressProxy({ findClient: createFindClient(docker, networkName(scope, "restricted")), log });
   const network = createNetwork({
@@ -188,6 +190,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     scope,
     log,
     handshake,
+    speeches,
     answerMs: settings.answerMs,
     emit: hub.emit,
     onConnected: (containers, isFirst) => recover(containers, isFirst),
@@ -353,6 +356,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       await gateway.close();
       await drains.close().catch((error: unknown) => log.error("server.not-drained", error));
       await totals.close();
+      await speeches.close();
       if (request.servers === "stop") {
         const up = servers.all().filter(({ container }) => servers.isUp(container));
         await Promise.all(up.map(({ container }) => docker.stopContainer(container.id, stopGraceSeconds)));

@@ -4,7 +4,7 @@ import { AppError, toAppError } from "../../shared/errors.ts";
 import type { ServerId } from "../../shared/model/ids.ts";
 import type { Tool } from "../../shared/model/tool.ts";
 import type { ContainerView, Docker, EngineInfo } from "./docker/docker.ts";
-import type { ServerEndpoint } from "./docker/server-process.ts";
+import type { ServerEndpoint, Speech } from "./docker/server-process.ts";
 import {
   containerName,
   containerRole,
@@ -17,6 +17,7 @@ import {
 } from "./labels.ts";
 import type { Log } from "./log.ts";
 import { createSlots } from "./slots.ts";
+import type { Speeches } from "./speeches.ts";
 
 /*
 INVARIANTS
@@ -37,7 +38,7 @@ const recheckDelaysMs = [2_000, 5_000, 15_000, 60_000];
 export type Handshake = (
   endpoint: ServerEndpoint,
   options: { deadlineMs: number; signal: AbortSignal },
-) => Promise<{ protocolVersion: string; tools: Tool[] }>;
+) => Promise<{ protocolVersion: string; tools: Tool[]; speech: Speech }>;
 
 export type Health = ServerObservation["health"];
 
@@ -56,7 +57,7 @@ export interface Servers {
   all(): Server[];
   get(name: string): Server | undefined;
   findById(id: ServerId): Server | undefined;
-  /** NOT_FOUND, SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE. */
+  /** Asks a server first whose speech nobody knows. NOT_FOUND, SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE. */
   endpointOf(name: string): Promise<ServerEndpoint>;
   endpoint(container: ContainerView, labels: ServerLabels): ServerEndpoint;
   observations(): ServerObservation[];
@@ -64,6 +65,7 @@ export interface Servers {
   refresh(name: string): Promise<void>;
   /** The outcome of a handshake that an operation did with this start of the container. */
   noteHealth(name: string, containerId: string, health: Health, tools: Tool[] | undefined): void;
+  noteSpeech(container: ContainerView, labels: ServerLabels, speech: Speech): void;
   noteSessions(name: string, count: number): void;
   /** An operation begins or ends on the server. */
   setBusy(name: string, isBusy: boolean): void;
@@ -76,6 +78,7 @@ type ServersDeps = {
   scope: Scope;
   log: Log;
   handshake: Handshake;
+  speeches: Speeches;
   answerMs: number;
   emit(event: DtmaEvent): void;
   /** Called with every full list, before it is shown: puts in order what an earlier DTMA left. */
@@ -106,12 +109,19 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
   let engine: EngineInfo | undefined;
   let condition: DockerCondition = { state: "down", since: Date.now(), reason: "Docker was not asked yet." };
   let isFirstConnection = true;
+  /** Those that are under way, by container. */
+  const handshakes = new Map<string, ReturnType<Handshake>>();
   /** Refreshes of one server follow one another, so that an older look never overwrites a newer one. */
   const queues = new Map<string, Promise<void>>();
 
   const isUp = ({ state }: ContainerView) => state === "running" || state === "restarting" || state === "paused";
 
-  function endpoint(container: ContainerView, { spec }: ServerLabels): ServerEndpoint {
+  function endpoint(container: ContainerView, labels: ServerLabels): ServerEndpoint {
+    const speech = deps.speeches.of(container, labels);
+    return speech === undefined ? reach(container, labels) : { ...reach(container, labels), speech };
+  }
+
+  function reach(container: ContainerView, { spec }: ServerLabels): ServerEndpoint {
     const { id } = container;
     if (spec.transport.type === "stdio") {
       const open = () => docker.openProcess(container, container.command, deps.logWriter(spec.name));
@@ -239,13 +249,36 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
     }
   }
 
-  async function shakeHands(server: Server, signal: AbortSignal): ReturnType<Handshake> {
+  function shakeHands(server: Server, signal: AbortSignal): ReturnType<Handshake> {
+    const { id } = server.container;
+    const shaking = shakeHandsInTurn(server, signal);
+    const isOver = () => {
+      if (handshakes.get(id) === shaking) handshakes.delete(id);
+    };
+    handshakes.set(id, shaking);
+    shaking.then(isOver, isOver);
+    return shaking;
+  }
+
+  async function shakeHandsInTurn(server: Server, signal: AbortSignal): ReturnType<Handshake> {
     const leave = await checks.enter(signal);
     try {
-      return await deps.handshake(endpoint(server.container, server), { deadlineMs: deps.answerMs, signal });
+      const result = await deps.handshake(endpoint(server.container, server), { deadlineMs: deps.answerMs, signal });
+      deps.speeches.note(server.container, server, result.speech);
+      return result;
     } finally {
       leave();
     }
+  }
+
+  /** Whoever needs a server before it was asked waits for the asking; one that refuses is left to say so by itself. */
+  async function knowSpeech(server: Server): Promise<void> {
+    const isAsked = deps.speeches.of(server.container, server) !== undefined || server.health.state === "failed";
+    if (isAsked || busy.has(server.spec.name)) return;
+    const asking = handshakes.get(server.container.id) ?? shakeHands(server, closing.signal);
+    await asking.catch((error: unknown) => {
+      log.warn("server.speech-not-found", { server: server.spec.name, code: toAppError(error).code });
+    });
   }
 
   function queue(name: string, work: () => Promise<void>): Promise<void> {
@@ -371,6 +404,7 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
       if (server === undefined) throw new AppError("NOT_FOUND", { message: `This toolbox has no server named ${name}.` });
       servers.mustHaveEngine();
       if (server.container.state !== "running") throw new AppError("SERVER_NOT_RUNNING");
+      await knowSpeech(server);
       return endpoint(server.container, server);
     },
     endpoint,
@@ -383,6 +417,7 @@ export function createServers(deps: ServersDeps): Servers & { ready: Promise<voi
       if (tools !== undefined) entry.server.tools = tools;
       show(name);
     },
+    noteSpeech: deps.speeches.note,
     noteSessions(name, count) {
       if (count === 0) sessions.delete(name);
       else sessions.set(name, count);

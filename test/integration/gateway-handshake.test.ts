@@ -1,8 +1,17 @@
-import { createServer } from "node:http";
-import { afterEach, expect, test } from "vitest";
+import { createServer, type RequestListener } from "node:http";
+import { PassThrough } from "node:stream";
+import { text } from "node:stream/consumers";
+import { afterEach, describe, expect, test } from "vitest";
 import type { ServerProcess } from "../../dtma/src/docker/server-process.ts";
 import { handshake } from "../../dtma/src/gateway/handshake.ts";
-import { everythingServer, fixtureServer, freePort, startHttpEverything } from "../fixtures/mcp-servers/local-process.ts";
+import {
+  everythingServer,
+  fixtureServer,
+  freePort,
+  type LocalServer,
+  startHttpEverything,
+  startHttpFixture,
+} from "../fixtures/mcp-servers/local-process.ts";
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -107,8 +116,8 @@ test("an HTTP server that never listens, or never answers, is silent", async () 
 test("an HTTP server that lets nobody in says so at once, and one that is still starting is asked again", async () => {
   const port = await freePort();
   const statuses = [503, 404, 401];
-  const server = createServer((_request, response) => {
-    response.statusCode = statuses.shift() ?? 500;
+  const server = createServer(({ method }, response) => {
+    response.statusCode = method === "POST" ? (statuses.shift() ?? 500) : 405;
     response.end();
   });
   await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
@@ -119,3 +128,167 @@ test("an HTTP server that lets nobody in says so at once, and one that is still 
   });
   expect(statuses).toEqual([]);
 });
+
+describe("which eras a server speaks", () => {
+  const speeches = {
+    old: { sessions: true, stateless: false },
+    new: { sessions: false, stateless: true },
+    both: { sessions: true, stateless: true },
+  };
+  const eras = Object.keys(speeches) as (keyof typeof speeches)[];
+  const revisionOf = { old: "2025-11-25", new: "2026-07-28", both: "2025-11-25" };
+
+  test.each(eras)("is found over stdio: %s", async (era) => {
+    const local = fixtureServer("eras.mjs", `--era=${era}`);
+    const found = await handshake(local.endpoint, options);
+    expect(found).toMatchObject({ speech: speeches[era], protocolVersion: revisionOf[era] });
+    expect(found.tools.map(({ name }) => name)).toContain("ask-all");
+    expect([local.alive(), local.started()]).toEqual([[], 1]);
+  });
+
+  test.each(eras)("is found over HTTP: %s", async (era) => {
+    const server = await startHttpFixture("eras.mjs", await freePort(), `--era=${era}`);
+    closers.push(() => server.kill());
+    const found = await handshake({ type: "http", url: server.url }, options);
+    expect(found).toMatchObject({ speech: speeches[era], protocolVersion: revisionOf[era] });
+    expect(found.tools.map(({ name }) => name)).toContain("ask-all");
+  });
+
+  test("is not asked for where it is known, unless the server says otherwise", async () => {
+    const said = await listening((request, response) => void answer(request, response));
+    const asked: string[] = [];
+    async function answer(...[request, response]: Parameters<RequestListener>): Promise<void> {
+      const { id, method } = JSON.parse((await text(request)) || "{}");
+      asked.push(method);
+      const isInitialize = method === "initialize";
+      const result = isInitialize
+        ? { protocolVersion: "2025-11-25", capabilities: {}, serverInfo: { name: "s", version: "1" } }
+        : undefined;
+      const body = result === undefined ? { error: { code: -32601, message: "unknown" } } : { result };
+      response.writeHead(200, { "content-type": "application/json", ...(isInitialize ? { "mcp-session-id": "s" } : {}) });
+      response.end(JSON.stringify({ jsonrpc: "2.0", id: id ?? null, ...body }));
+    }
+    await handshake({ type: "http", url: said, speech: speeches.old }, options);
+    expect(asked.slice(0, 2)).toEqual(["initialize", "notifications/initialized"]);
+    asked.length = 0;
+    const corrected = await handshake({ type: "http", url: said, speech: speeches.new }, options);
+    expect(corrected.speech).toEqual(speeches.old);
+  });
+
+  test("a server that dies of the probe is started once more, and spared", async () => {
+    const local = scripted((line, say, exit) => {
+      if (line.method === "server/discover") exit(1);
+      if (line.method === "initialize") say({ id: line.id, result: { protocolVersion: "2025-06-18", capabilities: {} } });
+    });
+    expect(await handshake(local.endpoint, options)).toMatchObject({ speech: speeches.old, protocolVersion: "2025-06-18" });
+    expect(local.started()).toBe(2);
+  });
+
+  test("a stateless server that dies of initialize is started once more, and spared", async () => {
+    const local = scripted((line, say, exit) => {
+      if (line.method === "server/discover") {
+        say({ id: line.id, result: { supportedVersions: ["2026-07-28"], capabilities: { tools: {} } } });
+      }
+      if (line.method === "tools/list")
+        say({ id: line.id, result: { tools: [{ name: "one", inputSchema: { type: "object" } }] } });
+      if (line.method === "initialize") exit(1);
+    });
+    const found = await handshake(local.endpoint, options);
+    expect(found).toMatchObject({ speech: speeches.new, protocolVersion: "2026-07-28" });
+    expect(found.tools.map(({ name }) => name)).toEqual(["one"]);
+    expect(local.started()).toBe(2);
+  });
+
+  test("a server that says nothing to the probe is initialized; one that answers late is believed", async () => {
+    const silent = scripted((line, say) => {
+      if (line.method === "initialize") say({ id: line.id, result: { protocolVersion: "2024-11-05", capabilities: {} } });
+    });
+    expect(await handshake(silent.endpoint, options)).toMatchObject({ speech: speeches.old });
+    const late = scripted((line, say) => {
+      if (line.method === "server/discover") probe = line.id;
+      if (line.method !== "initialize") return;
+      say({ id: probe, result: { supportedVersions: ["2026-07-28"], capabilities: {} } });
+      say({ id: line.id, error: { code: -32022, message: "Unsupported", data: { supported: ["2026-07-28"] } } });
+    });
+    let probe: unknown;
+    expect(await handshake(late.endpoint, options)).toMatchObject({ speech: speeches.new });
+  });
+
+  test("over HTTP a session without an id is none, where the server can do without", async () => {
+    const url = await listening(async (request, response) => {
+      const { id, method } = JSON.parse((await text(request)) || "{}");
+      const results: Record<string, object> = {
+        "server/discover": { supportedVersions: ["2026-07-28", "2025-11-25"], capabilities: {} },
+        initialize: { protocolVersion: "2025-11-25", capabilities: {}, serverInfo: { name: "s", version: "1" } },
+      };
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(JSON.stringify({ jsonrpc: "2.0", id, result: results[method] ?? {} }));
+    });
+    expect(await handshake({ type: "http", url }, options)).toMatchObject({ speech: speeches.new });
+  });
+
+  test("tools whose arguments cannot be repeated in headers are left out over HTTP", async () => {
+    const properties = { a: { type: "number", "x-mcp-header": "A" } };
+    const url = await listening(async (request, response) => {
+      const { id, method } = JSON.parse((await text(request)) || "{}");
+      const results: Record<string, object> = {
+        "server/discover": { supportedVersions: ["2026-07-28"], capabilities: { tools: {} } },
+        "tools/list": {
+          tools: [
+            { name: "sound", inputSchema: { type: "object" } },
+            { name: "odd", inputSchema: { type: "object", properties } },
+          ],
+        },
+      };
+      const result = results[method];
+      response.writeHead(result === undefined ? 404 : 200, { "content-type": "application/json" });
+      const body = result === undefined ? { error: { code: -32601, message: "unknown" } } : { result };
+      response.end(JSON.stringify({ jsonrpc: "2.0", id, ...body }));
+    });
+    const found = await handshake({ type: "http", url }, options);
+    expect(found.tools.map(({ name }) => name)).toEqual(["sound"]);
+  });
+
+  test("the HTTP+SSE pair of 2024-11-05 is recognized", async () => {
+    const url = await listening((request, response) => {
+      if (request.method !== "GET") return void response.writeHead(405).end();
+      response.writeHead(200, { "content-type": "text/event-stream" }).write("event: endpoint\ndata: /messages?id=1\n\n");
+    });
+    await expect(handshake({ type: "http", url }, options)).rejects.toThrow("HTTP+SSE transport of 2024-11-05");
+  });
+});
+
+async function listening(listener: RequestListener): Promise<string> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  closers.push(async () => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as { port: number }).port}/mcp`;
+}
+
+type Line = { id?: unknown; method?: string };
+
+/** A stdio server that lives in this process. */
+function scripted(
+  onLine: (line: Line, say: (message: object) => void, exit: (code: number) => void) => void,
+): Pick<LocalServer, "endpoint" | "started"> {
+  let started = 0;
+  async function open(): Promise<ServerProcess> {
+    started += 1;
+    const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+    const { promise, resolve } = Promise.withResolvers<number>();
+    const exit = (code: number): void => {
+      stdout.end();
+      stderr.end();
+      resolve(code);
+    };
+    const say = (message: object) => void stdout.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
+    stdin.on("data", (chunk: Buffer) => {
+      for (const line of chunk.toString().split("\n").filter(Boolean)) onLine(JSON.parse(line), say, exit);
+    });
+    return { stdin, stdout, stderr, exited: promise, end: async () => exit(0) };
+  }
+  return { endpoint: { type: "stdio", open }, started: () => started };
+}

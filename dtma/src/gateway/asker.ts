@@ -12,11 +12,15 @@ INVARIANTS
 
 /** The server answered with a JSON-RPC error. */
 export class RefusedError extends Error {
+  readonly code: number;
+  readonly data: unknown;
   readonly status: number | undefined;
 
-  constructor(message: string, status: number | undefined) {
+  constructor({ code, message, data }: JsonRpcError, status: number | undefined) {
     super(message);
     this.name = "RefusedError";
+    this.code = code;
+    this.data = data;
     this.status = status;
   }
 }
@@ -41,7 +45,7 @@ export interface Asker {
   end(): Promise<void>;
 }
 
-type Pending = { resolve(result: unknown): void; reject(error: Error): void; refusal?: string };
+type Pending = { resolve(result: unknown): void; reject(error: Error): void; refusal?: JsonRpcError };
 
 /**
  * Asks over the upstream that `connect` makes. What the server says that is no message goes to `onNoise`. When `waits` is
@@ -71,8 +75,8 @@ export function createAsker(
     const waiting = pending.get(id as number);
     if (waiting === undefined) return;
     if (error === undefined) settle(id as number)?.resolve(result);
-    else if (waits) waiting.refusal = error.message;
-    else settle(id as number)?.reject(new RefusedError(error.message, undefined));
+    else if (waits) waiting.refusal = error;
+    else settle(id as number)?.reject(new RefusedError(error, undefined));
   }
 
   async function answer(id: unknown, method: string): Promise<void> {

@@ -97,7 +97,7 @@ export function parameterHeaders(request: IncomingMessage): Record<string, strin
 }
 
 /** The member that `Mcp-Name` repeats. */
-const named: Record<string, string> = { "tools/call": "name", "prompts/get": "name", "resources/read": "uri" };
+export const named: Record<string, string> = { "tools/call": "name", "prompts/get": "name", "resources/read": "uri" };
 
 function metaVersion(message: Message): string | undefined {
   const meta = memberOf(message.text, message.params, "_meta");

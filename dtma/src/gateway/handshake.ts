@@ -1,33 +1,34 @@
 import { setTimeout } from "node:timers/promises";
 import { AppError } from "../../../shared/errors.ts";
-import { type Tool, tool } from "../../../shared/model/tool.ts";
-import type { ServerEndpoint, ServerProcess } from "../docker/server-process.ts";
-import { type Asker, createAsker, RefusedError, UnansweredError } from "./asker.ts";
-import { sessionRevisions } from "./http-edge.ts";
-import { createHttpUpstream, openHttpClient } from "./http-upstream.ts";
+import type { Tool } from "../../../shared/model/tool.ts";
+import type { ServerEndpoint, ServerProcess, Speech } from "../docker/server-process.ts";
+import { createAsker, RefusedError, UnansweredError } from "./asker.ts";
+import { type Askers, type Found, findOut, UnknownSpeechError } from "./era-probe.ts";
+import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upstream.ts";
+import { opensOldSse } from "./old-sse-probe.ts";
+import { createStatelessHttpUpstream } from "./stateless-http-upstream.ts";
 import { createStdioUpstream } from "./stdio-upstream.ts";
 import { UpstreamError } from "./upstream.ts";
 
 /*
 INVARIANTS
-- The process opened here is ended before the promise settles, whatever happened.
+- Every process opened here is ended before the promise settles, whatever happened.
 - The word about a server is one of: it answered, it exited, it stayed silent, or nobody wanted to know any more.
+- A server that is remembered is not probed; one that died of the probe is started once more and spared.
 */
 
-export type Handshake = { protocolVersion: string; tools: Tool[] };
+export type Handshake = { protocolVersion: string; tools: Tool[]; speech: Speech };
 
 const outputBytes = 4_096;
 const messageBytes = 67_108_864;
 const retryMs = 250;
 const goodbyeMs = 2_000;
-const newestRevision = "2025-11-25";
-const maxPages = 1_000;
 
 /**
- * Initializes the server and lists its tools, all pages; a server without the tools capability has none. Tools that the
- * model cannot hold (a name of more than 256 characters) are left out. Rejects with SERVER_EXITED and its last lines in
- * `output`, SERVER_SILENT after `deadlineMs` (also when an HTTP server never listens) or when the handshake is refused,
- * CANCELLED when the signal fires, and with what `endpoint.open` rejects with.
+ * Finds out what the server speaks, unless the endpoint knows it, and lists its tools, all pages; a server without the
+ * tools capability has none. Tools that the model cannot hold (a name of more than 256 characters) are left out. Rejects
+ * with SERVER_EXITED and its last lines in `output`, SERVER_SILENT after `deadlineMs` (also when an HTTP server never
+ * listens) or when the handshake is refused, CANCELLED when the signal fires, and with what `endpoint.open` rejects with.
  */
 export async function handshake(
   endpoint: ServerEndpoint,
@@ -37,7 +38,16 @@ export async function handshake(
   const attempt: Attempt = { stop, deadlineMs: options.deadlineMs, stopped: stopping(stop, options) };
   attempt.stopped.catch(() => undefined);
   if (stop.aborted) return attempt.stopped;
-  return endpoint.type === "stdio" ? overStdio(endpoint, attempt) : overHttp(endpoint.url, attempt);
+  if (endpoint.type === "http") return overHttp(endpoint, attempt);
+  const found: Found = { speech: endpoint.speech };
+  try {
+    return await overStdio(endpoint, attempt, found);
+  } catch (error) {
+    const isDead = error instanceof AppError && error.code === "SERVER_EXITED";
+    if (!isDead || endpoint.speech !== undefined) throw error;
+    const speech = found.isStateless ? { sessions: false, stateless: true } : { sessions: true, stateless: false };
+    return overStdio(endpoint, attempt, { speech, isFinal: true });
+  }
 }
 
 type Attempt = {
@@ -62,7 +72,11 @@ function silentSentence(deadlineMs: number): string {
   return `The server runs but did not answer the MCP handshake within ${Math.round(deadlineMs / 1_000)} s.`;
 }
 
-async function overStdio(endpoint: Extract<ServerEndpoint, { type: "stdio" }>, attempt: Attempt): Promise<Handshake> {
+async function overStdio(
+  endpoint: Extract<ServerEndpoint, { type: "stdio" }>,
+  attempt: Attempt,
+  found: Found,
+): Promise<Handshake> {
   const opening = endpoint.open();
   let process: ServerProcess;
   try {
@@ -81,8 +95,8 @@ async function overStdio(endpoint: Extract<ServerEndpoint, { type: "stdio" }>, a
       const how = code === null ? "" : ` with exit code ${code}`;
       throw new AppError("SERVER_EXITED", { message: `The server ended${how} before it answered.`, output: output.text() });
     });
-    const asked = ask(asker).catch(async (error: unknown) => {
-      if (error instanceof RefusedError) throw refusedHandshake(error.message);
+    const asked = findOut({ sessions: asker, stateless: asker }, found).catch(async (error: unknown) => {
+      if (isRefusal(error)) throw refusedHandshake(error.message);
       if (error instanceof AppError) throw error;
       // The end of the process, when that is the reason, says more and is known in a moment.
       await setTimeout(goodbyeMs, undefined, { ref: false });
@@ -99,23 +113,24 @@ async function overStdio(endpoint: Extract<ServerEndpoint, { type: "stdio" }>, a
   }
 }
 
-async function overHttp(url: string, attempt: Attempt): Promise<Handshake> {
+async function overHttp({ url, speech }: { url: string; speech?: Speech }, attempt: Attempt): Promise<Handshake> {
   const client = await openHttpClient();
   try {
     for (;;) {
-      const options = { messageBytes, initializeMs: attempt.deadlineMs, client };
-      const asker = createAsker((sink) => createHttpUpstream(url, sink, options), { waits: true, onNoise: () => undefined });
+      const askers = openAskers(url, client, attempt);
       try {
-        return await Promise.race([ask(asker), attempt.stopped]);
+        return await Promise.race([findOut(askers, { speech }), attempt.stopped]);
       } catch (error) {
         if (error instanceof AppError) throw error;
         const status = statusOf(error);
-        const isStarting = status === undefined || status === 404 || status >= 500;
-        if (!isStarting || (error instanceof RefusedError && status === undefined)) {
-          throw refusedHandshake((error as Error).message);
+        if ((status === 400 || status === 404 || status === 405) && (await opensOldSse(client, url, attempt.stop))) {
+          throw refusedHandshake("it only speaks the HTTP+SSE transport of 2024-11-05.");
         }
+        const isStarting = status === undefined || status === 404 || status >= 500;
+        if (!isStarting || (isRefusal(error) && status === undefined)) throw refusedHandshake((error as Error).message);
       } finally {
-        await Promise.race([asker.end(), setTimeout(goodbyeMs, undefined, { ref: false })]);
+        const ended = Promise.all([askers.sessions.end(), askers.stateless.end()]);
+        await Promise.race([ended, setTimeout(goodbyeMs, undefined, { ref: false })]);
       }
       await Promise.race([setTimeout(retryMs), attempt.stopped]);
     }
@@ -124,46 +139,33 @@ async function overHttp(url: string, attempt: Attempt): Promise<Handshake> {
   }
 }
 
+/** Both ways of asking over HTTP; `keepsSessions` says whether a session was really opened. */
+function openAskers(url: string, client: HttpClient, { deadlineMs }: Attempt): Askers {
+  let hasSession = false;
+  const noting: HttpClient = {
+    ...client,
+    async request(where, how) {
+      const response = await client.request(where, how);
+      hasSession ||= response.headers["mcp-session-id"] !== undefined;
+      return response;
+    },
+  };
+  const asking = { waits: true, onNoise: () => undefined };
+  const options = { messageBytes, initializeMs: deadlineMs, client: noting };
+  return {
+    sessions: createAsker((sink) => createHttpUpstream(url, sink, options), asking),
+    stateless: createAsker((sink) => createStatelessHttpUpstream(url, sink, { messageBytes, client }), asking),
+    keepsSessions: () => hasSession,
+  };
+}
+
 function statusOf(error: unknown): number | undefined {
   if (error instanceof UpstreamError) return error.failure.upstreamStatus;
   return error instanceof RefusedError || error instanceof UnansweredError ? error.status : undefined;
 }
 
-/** The handshake itself. SERVER_SILENT for answers that are no handshake; errors of the asker stay as they are. */
-async function ask(asker: Asker): Promise<Handshake> {
-  const clientInfo = { name: "dtma", version: "1" };
-  const { protocolVersion, capabilities } = ((await asker.request("initialize", {
-    protocolVersion: newestRevision,
-    capabilities: {},
-    clientInfo,
-  })) ?? {}) as { protocolVersion?: unknown; capabilities?: { tools?: unknown } | null };
-  if (typeof protocolVersion !== "string" || !sessionRevisions.has(protocolVersion)) {
-    throw refusedHandshake(`it speaks the revision ${JSON.stringify(protocolVersion)?.slice(0, 40)}.`);
-  }
-  asker.setProtocolVersion(protocolVersion);
-  await asker.notify("notifications/initialized");
-  return { protocolVersion, tools: isSet(capabilities?.tools) ? await listTools(asker) : [] };
-}
-
-async function listTools(asker: Asker): Promise<Tool[]> {
-  const found: Tool[] = [];
-  let cursor: string | undefined;
-  for (let page = 0; page < maxPages; page += 1) {
-    const answer = await asker.request("tools/list", cursor === undefined ? {} : { cursor });
-    const { tools, nextCursor } = (answer ?? {}) as { tools?: unknown; nextCursor?: unknown };
-    if (!Array.isArray(tools)) throw refusedHandshake("its list of tools is none.");
-    for (const one of tools) {
-      const parsed = tool.safeParse(one);
-      if (parsed.success) found.push(parsed.data);
-    }
-    if (typeof nextCursor !== "string" || nextCursor === "") return found;
-    cursor = nextCursor;
-  }
-  throw refusedHandshake("its list of tools does not end.");
-}
-
-function isSet(value: unknown): boolean {
-  return value !== undefined && value !== null;
+function isRefusal(error: unknown): error is RefusedError | UnknownSpeechError {
+  return error instanceof RefusedError || error instanceof UnknownSpeechError;
 }
 
 function refusedHandshake(said: string): AppError {

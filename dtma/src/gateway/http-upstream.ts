@@ -78,7 +78,7 @@ export function createHttpUpstream(
     );
     if (initializes) upstreamSession = oneHeader(response.headers["mcp-session-id"]);
     if (response.statusCode >= 300) return refused(response.statusCode, response.body, messages, streamId);
-    const type = oneHeader(response.headers["content-type"])?.split(";", 1)[0]?.trim().toLowerCase();
+    const type = mediaTypeOf(response);
     if (streamId === undefined) await response.body.dump();
     else if (type === "text/event-stream") await relay(response.body, streamId);
     else if (type === "application/json") await relayJson(response.body, streamId);
@@ -95,12 +95,7 @@ export function createHttpUpstream(
       return sink.gone({ status: 404, error: { code: errorCodes.sessionNotFound, message: "The server ended the session." } });
     }
     const said = bytes && readMessage(withoutNewlines(bytes));
-    const text = said?.hasError
-      ? stringAt(said.text, memberOf(said.text, said.members.findLast(isError), "message"))
-      : undefined;
-    const passedOn = status >= 400 && status < 500 && ![401, 403, 407].includes(status) ? status : 502;
-    const message = text ?? `The server refused the message with HTTP status ${status}.`;
-    const failure = { status: passedOn, error: { code: errorCodes.failed, message }, upstreamStatus: status };
+    const failure = refusedWith(status, said);
     if (streamId === undefined) throw new UpstreamError(failure);
     const asked = messages.filter((one) => one.kind === "request");
     if (said?.hasError && asked.length === 1 && said.id === asked[0]?.id) await sink.message(said.bytes, streamId);
@@ -203,12 +198,21 @@ export function createHttpUpstream(
 
 const gone: Failure = unreachable("The server could not be reached.").failure;
 
-function unreachable(message: string): UpstreamError {
+/** There is no answer, and the server is to blame. */
+export function unreachable(message: string): UpstreamError {
   return new UpstreamError({ status: 502, error: { code: errorCodes.failed, message, data: { code: "SERVER_NOT_RUNNING" } } });
 }
 
-function asUnreachable(): never {
+export function asUnreachable(): never {
   throw unreachable("The server could not be reached.");
+}
+
+/** What a client is told about an answer of 300 and above; `said` is the message in its body, if there is one. */
+export function refusedWith(status: number, said: Message | undefined): Failure {
+  const text = said?.hasError ? stringAt(said.text, memberOf(said.text, said.members.findLast(isError), "message")) : undefined;
+  const passedOn = status >= 400 && status < 500 && ![401, 403, 407].includes(status) ? status : 502;
+  const message = text ?? `The server refused the message with HTTP status ${status}.`;
+  return { status: passedOn, error: { code: errorCodes.failed, message }, upstreamStatus: status };
 }
 
 function asBatch(messages: Message[]): Buffer {
@@ -221,11 +225,17 @@ function isError(member: { key: string }): boolean {
   return member.key === "error";
 }
 
+/** The media type of an answer, without parameters. */
+export function mediaTypeOf({ headers }: Dispatcher.ResponseData): string | undefined {
+  return oneHeader(headers["content-type"])?.split(";", 1)[0]?.trim().toLowerCase();
+}
+
 function oneHeader(value: string | string[] | undefined): string | undefined {
   return Array.isArray(value) ? value[0] : value;
 }
 
-async function collect(body: Body, maxBytes: number): Promise<Buffer> {
+/** The whole body; rejects with an UpstreamError beyond `maxBytes`. */
+export async function collect(body: Body, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of body) {

@@ -11,10 +11,12 @@ import { header, headerFault, readBody, refuse, refuseTooLarge, sessionRevisions
 import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upstream.ts";
 import { errorAnswer, errorCodes, type Message, parseClientBody } from "./json-rpc.ts";
 import { Session } from "./session.ts";
+import { createSessionFace } from "./session-face.ts";
 import { createSharedUpstream } from "./shared-upstream.ts";
 import { createProcessUpstream } from "./spare-upstream.ts";
 import { createSpares } from "./spares.ts";
 import { createStatelessFace, sharedWant } from "./stateless-face.ts";
+import { createStatelessHttpUpstream } from "./stateless-http-upstream.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 import { UsageMeter } from "./usage.ts";
 import type { Worker } from "./worker.ts";
@@ -136,12 +138,31 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     return session;
   }
 
-  /** The server's side of one session or worker. */
-  async function open(server: string, endpoint: ServerEndpoint, sink: UpstreamSink): Promise<Upstream> {
-    if (endpoint.type === "stdio") return createProcessUpstream(await spares.open(server, endpoint), sink, limits);
+  /** Opens the server's side of one session or worker, which speaks sessions or not. */
+  async function open(
+    server: string,
+    endpoint: ServerEndpoint,
+    isStateless: boolean,
+  ): Promise<(sink: UpstreamSink) => Upstream> {
+    if (endpoint.type === "stdio") {
+      const process = await spares.open(server, endpoint);
+      return (sink) => createProcessUpstream(process, sink, limits);
+    }
     client ??= openHttpClient();
     const options = { messageBytes: limits.messageBytes, initializeMs: limits.answerMs, client: await client };
-    return createHttpUpstream(endpoint.url, sink, options);
+    return (sink) => (isStateless ? createStatelessHttpUpstream : createHttpUpstream)(endpoint.url, sink, options);
+  }
+
+  /** The server's side of a session, whatever the server speaks. */
+  async function openSession(endpoint: ServerEndpoint, session: Session): Promise<Upstream> {
+    // One process for all speaks without sessions where it can.
+    const isStateless = endpoint.isShared ? endpoint.speech?.stateless === true : endpoint.speech?.sessions === false;
+    const shared = endpoint.isShared ? { pool, want: sharedWant(session.server, endpoint) } : undefined;
+    const connect =
+      shared === undefined
+        ? await open(session.server, endpoint, isStateless)
+        : (sink: UpstreamSink) => createSharedUpstream({ ...shared, isRaw: isStateless }, sink);
+    return isStateless ? createSessionFace(connect, session, { isHttp: endpoint.type === "http" }) : connect(session);
   }
 
   async function openWorker(worker: Worker, want: Want): Promise<void> {
@@ -149,8 +170,10 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     try {
       const endpoint = await deps.endpointOf(want.server);
       worker.container = endpoint.container;
-      await worker.attach(await open(want.server, endpoint, worker), endpoint.type === "http");
-      if (endpoint.speech?.stateless !== true) await worker.initialize(want.initialize);
+      const isStateless = endpoint.speech?.stateless === true;
+      const connect = await open(want.server, endpoint, isStateless);
+      await worker.attach(connect(worker), endpoint.type === "http");
+      if (!isStateless) await worker.initialize(want.initialize);
     } finally {
       clearTimeout(late);
     }
@@ -162,10 +185,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       const endpoint = await deps.endpointOf(session.server);
       session.container = endpoint.container;
       if (!session.isOpen) return;
-      const upstream = endpoint.isShared
-        ? createSharedUpstream({ pool, want: sharedWant(session.server, endpoint), isRaw: false }, session)
-        : await open(session.server, endpoint, session);
-      await session.attach(upstream, initialize);
+      await session.attach(await openSession(endpoint, session), initialize);
       await session.initialized;
     } catch (error) {
       await session.end(toFailure(error));
