@@ -217,6 +217,23 @@ describe("what a stateless client sends", () => {
     expect(error?.data?.supported).toContain("2026-07-28");
   });
 
+  test("repeats arguments in headers where the tool wants it", async () => {
+    const host = await gatewayFor(fixtureServer("eras.mjs", "--era=old"));
+    const client = await stateless(host);
+    await client.listTools();
+    const args = { region: "zürich", deep: { level: 7 } };
+    expect(textOf(await client.callTool({ name: "where", arguments: args }))).toContain("zürich");
+    const params = { name: "where", arguments: args };
+    const right = { "mcp-param-region": "=?base64?esO8cmljaA==?=", "mcp-param-level": "7" };
+    expect((await post(host, "one", { params, headers: { ...right, "mcp-param-level": "7.0" } })).status).toBe(200);
+    for (const wrong of [{ "mcp-param-level": undefined }, { "mcp-param-level": "8" }, { "mcp-param-region": "zurich" }]) {
+      const response = await post(host, "one", { params, headers: { ...right, ...wrong } });
+      expect([response.status, (await answerOf(response)).error?.code]).toEqual([400, -32020]);
+    }
+    const extra = await post(host, "one", { params: { name: "where", arguments: {} }, headers: right });
+    expect(extra.status).toBe(400);
+  });
+
   test("gets what is cacheable marked, and every result with its type", async () => {
     const host = await gatewayFor(fixtureServer("eras.mjs", "--era=old"));
     for (const [method, params] of [

@@ -6,6 +6,7 @@ INVARIANTS
 - A tool whose annotations break a rule is left out of the list: what it wants repeated cannot be known.
 */
 
+import { decoded } from "./envelope.ts";
 import { elementsAt, type Message, memberOf, type Span, stringAt } from "./json-rpc.ts";
 import { spliced } from "./splice.ts";
 import { headerText, parseAt } from "./stateless.ts";
@@ -60,6 +61,26 @@ export function paramHeaders({ text, params }: Message, wanted: readonly HeaderP
   }
   return headers;
 }
+
+/** Whether the headers of a `tools/call` repeat its arguments as its tool wants it; `given` are the raw headers. */
+export function repeats(
+  message: Message,
+  wanted: readonly HeaderParam[],
+  given: Readonly<Record<string, string>> | undefined,
+): boolean {
+  const expected = paramHeaders(message, wanted);
+  return wanted.every(({ header }) => {
+    const name = `mcp-param-${header.toLowerCase()}`;
+    const raw = given?.[name];
+    const own = expected[name];
+    if (raw === undefined || own === undefined) return raw === own;
+    const said = decoded(raw);
+    const meant = decoded(own);
+    return said !== undefined && (said === meant || (isNumber.test(said) && Number(said) === Number(meant)));
+  });
+}
+
+const isNumber = /^-?\d+(?:\.\d+)?$/;
 
 function primitiveAt(text: string, span: Span | undefined): string | undefined {
   if (span === undefined) return undefined;

@@ -13,6 +13,7 @@ import {
   supportedRevisions,
 } from "./envelope.ts";
 import type { Visit } from "./gateway.ts";
+import { type HeaderParam, learnTools, repeats } from "./header-params.ts";
 import { errorAnswer, errorCodes, type Message, memberOf, membersAt, stringAt, tokenAt } from "./json-rpc.ts";
 import {
   abilityOf,
@@ -62,6 +63,8 @@ export type StatelessFace = {
   tick(now: number): void;
 };
 
+type KnownTools = Map<string, readonly HeaderParam[]>;
+
 /** A POST that has not been answered. */
 type Open = { connectionId: string | undefined; end(failure: Failure): void };
 
@@ -89,6 +92,7 @@ type Exchange = {
 export function createStatelessFace(deps: StatelessDeps): StatelessFace {
   const streams = new Map<AnswerStream, Open>();
   const waiting = new Map<string, Exchange>();
+  const learned = new Map<string, { container: string | undefined; tools: KnownTools }>();
 
   async function handle(
     request: IncomingMessage,
@@ -115,6 +119,12 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       const endpoint = await deps.endpointOf(server);
       const want = wantOf(server, endpoint, visit, envelope);
       const isSession = endpoint.speech?.stateless !== true;
+      const given = parameterHeaders(request);
+      const tools = isSession || endpoint.type === "stdio" ? toolsOf(server, endpoint.container) : undefined;
+      const wanted = tools?.get(stringAt(message.text, memberOf(message.text, message.params, "name")) ?? "");
+      if (envelope.method === "tools/call" && wanted !== undefined && !repeats(message, wanted, given)) {
+        throw new UpstreamError(notRepeated);
+      }
       if (isSession && envelope.method === "server/discover") return await discover(stream, envelope, want, leaving.signal);
       if (isSession && envelope.method === "subscriptions/listen") {
         const stop = await listen(stream, envelope, want, leaving.signal);
@@ -138,9 +148,8 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       };
       if (exchange === undefined || exchange.startsAgain) {
         current.startsAgain = false;
-        const headers = parameterHeaders(request);
-        const call = callOf(current, isSession);
-        const started = await deps.pool.start(want, headers === undefined ? call : { ...call, headers }, leaving.signal);
+        const call = callOf(current, isSession, tools);
+        const started = await deps.pool.start(want, given === undefined ? call : { ...call, headers: given }, leaving.signal);
         current.running = started.running;
         welcomes.set(current, started.worker);
         if (stream.hasLeft) giveUp(current);
@@ -206,7 +215,16 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
     if (exchange.questions.size > 0) ask(exchange);
   }
 
-  function callOf(exchange: Exchange, isSession: boolean): Call {
+  /** What the tools of a server want repeated in headers, where nobody behind us looks at these. */
+  function toolsOf(server: string, container: string | undefined): KnownTools {
+    const known = learned.get(server);
+    if (known !== undefined && known.container === container) return known.tools;
+    const tools: KnownTools = new Map();
+    learned.set(server, { container, tools });
+    return tools;
+  }
+
+  function callOf(exchange: Exchange, isSession: boolean, tools: KnownTools | undefined): Call {
     const { envelope } = exchange;
     return {
       message: envelope.message,
@@ -215,7 +233,10 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       logLevel: isSession ? envelope.logLevel : undefined,
       onNotification: (message) => notify(exchange, message, isSession),
       onAsk: (message) => question(exchange, message),
-      onAnswer: (message) => (isSession ? answerOfSession(exchange, message) : answer(exchange, message)),
+      onAnswer(message) {
+        if (tools !== undefined && envelope.method === "tools/list") learnTools(message, tools);
+        return isSession ? answerOfSession(exchange, message) : answer(exchange, message);
+      },
       onFailed: (failure) => failed(exchange, failure),
     };
   }
@@ -433,6 +454,13 @@ const unknownState: Failure = {
     code: errorCodes.invalidParams,
     message: "The server does not wait for this answer, or not any more; make the request again without requestState.",
     data: { code: "NOT_FOUND" },
+  },
+};
+const notRepeated: Failure = {
+  status: 400,
+  error: {
+    code: statelessCodes.headerMismatch,
+    message: "The headers Mcp-Param-* do not match the arguments; list the tools again and repeat them as their schemas say.",
   },
 };
 const declined: Failure = {
