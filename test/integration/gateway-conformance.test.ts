@@ -83,7 +83,7 @@ afterAll(async () => {
 
 /** The endpoint in front of a server, for a client without a token. */
 async function relayTo(endpoint: Parameters<typeof startGateway>[0][string]): Promise<{ url: string; host: GatewayHost }> {
-  const host = await startGateway({ probe: endpoint });
+  const host = await startGateway({ probe: endpoint }, { answerMs: 30_000 });
   host.tokens.set("one", { type: "connection", entry: connection(1) });
   closers.push(() => host.close());
   const relay = await startTokenRelay(host.url, "one");
@@ -100,22 +100,44 @@ beforeAll(async () => {
   const stdio = await relayTo(local.endpoint);
   const http = await relayTo({ type: "http", url: server.url });
   hosts = [stdio.host, http.host];
-  await Promise.all(
-    revisions.map(async (revision) => {
-      const urls = [server.url, stdio.url, http.url];
-      const [direct, overStdio, overHttp] = await Promise.all(urls.map((url) => runServerScenarios(url, revision)));
-      if (!direct || !overStdio || !overHttp) throw new Error("A run is missing.");
-      found.set(revision, { directly: direct, "before stdio": overStdio, "before HTTP": overHttp });
-    }),
-  );
+  for (const revision of revisions) {
+    const [directly, overStdio, overHttp] = await Promise.all([
+      runServerScenarios(server.url, revision),
+      runServerScenarios(stdio.url, revision),
+      runServerScenarios(http.url, revision),
+    ]);
+    // The suite gives some answers half a second; a machine with other work to do may not keep to it.
+    await repeat(server.url, revision, directly, (verdict) => !passes(verdict));
+    for (const [url, through] of [
+      [stdio.url, overStdio],
+      [http.url, overHttp],
+    ] as const) {
+      await repeat(url, revision, through, (verdict, scenario) => faults(directly.get(scenario), verdict).length > 0);
+    }
+    found.set(revision, { directly, "before stdio": overStdio, "before HTTP": overHttp });
+  }
   process.stdout.write(`${table()}\n`);
 });
+
+/** Runs by itself what did not come out well in company. */
+async function repeat(
+  url: string,
+  revision: Revision,
+  run: Map<string, Verdict>,
+  isPoor: (verdict: Verdict, scenario: string) => boolean,
+): Promise<void> {
+  for (const [scenario, verdict] of run) {
+    if (!isPoor(verdict, scenario) || expectedFailures[revision]?.includes(scenario)) continue;
+    const again = await runServerScenarios(url, revision, scenario);
+    run.set(scenario, again.get(scenario) ?? verdict);
+  }
+}
 
 const passes = (verdict: Verdict | undefined): boolean => verdict?.failed.length === 0;
 
 /** Why a scenario that passes directly does not through the endpoint; every check must have the same end. */
-function faults(directly: Verdict, through: Verdict | undefined): string[] {
-  if (through === undefined) return ["It did not run."];
+function faults(directly: Verdict | undefined, through: Verdict | undefined): string[] {
+  if (directly === undefined || through === undefined) return ["It did not run."];
   const left = [...through.succeeded];
   const lost = directly.succeeded.filter((check) => {
     const at = left.indexOf(check);
