@@ -158,7 +158,7 @@ describe.each(["stdio", "HTTP"] as const)(
       const slow = { name: "trigger-long-running-operation", arguments: { duration: 1, steps: 4 } };
       await client.callTool(slow, undefined, { onprogress: (one) => progress.push(one.progress) });
       // This generation of the SDK forgets the call's progress when the answer comes in the same chunk as the last of it.
-    expect(progress.slice(0, 3)).toEqual([1, 2, 3]);
+      expect(progress.slice(0, 3)).toEqual([1, 2, 3]);
       const sampled = await client.callTool({ name: "trigger-sampling-request", arguments: { prompt: "p", maxTokens: 10 } });
       expect(textOf(sampled)).toContain("sampled words");
       const elicited = await client.callTool({ name: "trigger-elicitation-request", arguments: {} });
