@@ -16,6 +16,7 @@ import { createSessionFace } from "./session-face.ts";
 import { createSharedUpstream } from "./shared-upstream.ts";
 import { createProcessUpstream } from "./spare-upstream.ts";
 import { createSpares } from "./spares.ts";
+import { createSseUpstream } from "./sse-upstream.ts";
 import { createStatelessFace, sharedWant } from "./stateless-face.ts";
 import { createStatelessHttpUpstream } from "./stateless-http-upstream.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
@@ -151,7 +152,8 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     }
     client ??= openHttpClient();
     const options = { messageBytes: limits.messageBytes, initializeMs: limits.answerMs, client: await client };
-    return (sink) => (isStateless ? createStatelessHttpUpstream : createHttpUpstream)(endpoint.url, sink, options);
+    const inSession = endpoint.speech?.isOldSse ? createSseUpstream : createHttpUpstream;
+    return (sink) => (isStateless ? createStatelessHttpUpstream : inSession)(endpoint.url, sink, options);
   }
 
   /** The server's side of a session, whatever the server speaks. */
@@ -173,7 +175,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       worker.container = endpoint.container;
       const isStateless = endpoint.speech?.stateless === true;
       const connect = await open(want.server, endpoint, isStateless);
-      await worker.attach(connect(worker), endpoint.type === "http");
+      await worker.attach(connect(worker), endpoint.type === "http" && endpoint.speech?.isOldSse !== true);
       if (!isStateless) await worker.initialize(want.initialize);
     } finally {
       clearTimeout(late);
