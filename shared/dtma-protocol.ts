@@ -41,6 +41,8 @@ every route but `GET /health`.
                                             `Last-Event-ID` it goes on after that event, or starts with a snapshot
   GET    /metrics                         → Prometheus text format
   *      /mcp/servers/{name}/mcp          MCP Streamable HTTP, with a connection's token or the toolbox's own
+  GET    /mcp/servers/{name}/sse          the stream of MCP's older HTTP+SSE, whose messages are posted to
+  POST   /mcp/servers/{name}/message?sessionId=           both with the same tokens
 
 Beside these it answers the calls of the agent that ran on toolboxes before (dtma/src/legacy), in their own words.
 

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { AppError } from "../../../shared/errors.ts";
 import type { AccessList } from "../access.ts";
 import type { McpGateway } from "../gateway/gateway.ts";
@@ -16,7 +16,7 @@ export function addMcpRoute(
     // The gateway reads the body itself: it streams, and has its own limit.
     mcp.removeAllContentTypeParsers();
     mcp.addContentTypeParser("*", (_request, _payload, done) => done(null));
-    mcp.all("/mcp/servers/:name/mcp", { config: { isMcp: true } }, async (request, reply) => {
+    const serve = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
       const token = guard.bearer(request.raw);
       if (token === undefined) throw new AppError("CONNECTION_REVOKED", { message: "A token is needed here." });
       const name = nameOf(request);
@@ -35,6 +35,7 @@ export function addMcpRoute(
         name,
         entry === undefined ? { type: "toolbox" } : { type: "connection", entry },
       );
-    });
+    };
+    for (const place of ["mcp", "sse", "message"]) mcp.all(`/mcp/servers/:name/${place}`, { config: { isMcp: true } }, serve);
   });
 }

@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { errorAnswer, type JsonRpcError } from "./json-rpc.ts";
 import type { ReplayBuffer } from "./replay.ts";
-import { eventPieces } from "./sse.ts";
+import { eventPieces, namedEventPieces } from "./sse.ts";
 
 /** Why a request gets no answer of the server; `status` counts only while nothing was sent yet. */
 export type Failure = {
@@ -32,7 +32,7 @@ const inlineBytes = 16_384;
 /**
  * What the client sees of one POST with requests, or of its GET: a logical stream that a connection carries and that
  * another connection can take up again. A POST whose first message is its only answer becomes plain JSON; anything else
- * becomes server-sent events.
+ * becomes server-sent events. A client of the HTTP+SSE pair has one stream for everything: it carries what its POSTs would.
  *
  * INVARIANTS
  * - A message is written to one connection at most once; after the last answer the stream is done and carries nothing.
@@ -40,7 +40,7 @@ const inlineBytes = 16_384;
  */
 export class ClientStream {
   readonly id: number;
-  readonly kind: "post" | "standalone";
+  readonly kind: "post" | "standalone" | "pair";
   readonly openedAt: number;
   /** Ids of the requests that wait for their answer here. */
   readonly waiting = new Set<string>();
@@ -49,6 +49,7 @@ export class ClientStream {
   done = false;
   readonly #replay: ReplayBuffer;
   readonly #jsonPossible: boolean;
+  readonly #carrier: ClientStream | undefined;
   readonly #onDetached: (stream: ClientStream) => void;
   #response: ServerResponse | undefined;
   #started = false;
@@ -59,8 +60,9 @@ export class ClientStream {
 
   constructor(options: {
     id: number;
-    kind: "post" | "standalone";
-    response: ServerResponse;
+    kind: "post" | "standalone" | "pair";
+    /** The connection to the client, or the stream of its pair. */
+    response: ServerResponse | ClientStream;
     jsonPossible: boolean;
     replay: ReplayBuffer;
     onDetached(stream: ClientStream): void;
@@ -72,17 +74,18 @@ export class ClientStream {
     this.#onDetached = options.onDetached;
     this.openedAt = Date.now();
     this.#writtenAt = this.openedAt;
-    this.#carryOn(options.response);
+    this.#carrier = options.response instanceof ClientStream ? options.response : undefined;
+    if (!(options.response instanceof ClientStream)) this.#carryOn(options.response);
   }
 
   /** A connection to the client is there. */
   get live(): boolean {
-    return this.#response !== undefined;
+    return this.#carrier?.live ?? this.#response !== undefined;
   }
 
   /** The client holds an event id of this stream and can come back for the rest. */
   get resumable(): boolean {
-    return this.#started && !this.done;
+    return this.#started && !this.done && this.kind !== "pair";
   }
 
   /** Sends headers, and an event id to come back with when the revision of the protocol knows such empty events. */
@@ -94,6 +97,12 @@ export class ClientStream {
     if (prime) this.#write([Buffer.from(`id: ${this.id}.${this.#sequence}\ndata: \n\n`)]);
   }
 
+  /** The first event of a pair: where its client posts. */
+  startPair(address: string): void {
+    this.startEvents(false);
+    this.#write(namedEventPieces("endpoint", Buffer.from(address)));
+  }
+
   /**
    * Passes one message on; `answered` is the id of the request it answers. Returns a promise while the connection cannot
    * take more: the sender should wait for it.
@@ -101,6 +110,14 @@ export class ClientStream {
   deliver(message: Buffer, answered?: string): Promise<void> | undefined {
     if (answered !== undefined) this.waiting.delete(answered);
     const last = this.kind === "post" && this.waiting.size === 0;
+    if (this.#carrier !== undefined) {
+      if (last) this.#finish();
+      return this.#carrier.deliver(message);
+    }
+    if (this.kind === "pair") {
+      this.#write(namedEventPieces("message", message));
+      return this.#saturation;
+    }
     const response = this.#response;
     if (!this.#started && last && this.#jsonPossible) {
       if (response !== undefined) sendJson(response, 200, message, this.headers);

@@ -34,7 +34,7 @@ export type McpGatewayDeps = {
 };
 
 export interface McpGateway {
-  /** Serves one HTTP request to `…/mcp/servers/{server}/mcp`; the caller is authenticated, the body unread. */
+  /** Serves one HTTP request to `…/mcp/servers/{server}/{mcp|sse|message}`; the caller is authenticated, the body unread. */
   handle(request: IncomingMessage, response: ServerResponse, server: string, caller: McpCaller): Promise<void>;
   /** The allow-list of a connection changed, or it was revoked (`undefined`): applies to open sessions at once. */
   accessChanged(connectionId: string, entry: AccessEntry | undefined): Promise<void>;

@@ -6,6 +6,7 @@ import { createAsker, RefusedError, UnansweredError } from "./asker.ts";
 import { type Askers, type Found, findOut, UnknownSpeechError } from "./era-probe.ts";
 import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upstream.ts";
 import { opensOldSse } from "./old-sse-probe.ts";
+import { createSseUpstream } from "./sse-upstream.ts";
 import { createStatelessHttpUpstream } from "./stateless-http-upstream.ts";
 import { createStdioUpstream } from "./stdio-upstream.ts";
 import { UpstreamError } from "./upstream.ts";
@@ -115,16 +116,20 @@ async function overStdio(
 
 async function overHttp({ url, speech }: { url: string; speech?: Speech }, attempt: Attempt): Promise<Handshake> {
   const client = await openHttpClient();
+  let isOldSse = speech?.isOldSse === true;
   try {
     for (;;) {
-      const askers = openAskers(url, client, attempt);
+      const askers = (isOldSse ? openOldSseAskers : openAskers)(url, client, attempt);
+      const found: Found = isOldSse ? { speech: oldSse, isFinal: true } : { speech };
       try {
-        return await Promise.race([findOut(askers, { speech }), attempt.stopped]);
+        return await Promise.race([findOut(askers, found), attempt.stopped]);
       } catch (error) {
         if (error instanceof AppError) throw error;
         const status = statusOf(error);
-        if ((status === 400 || status === 404 || status === 405) && (await opensOldSse(client, url, attempt.stop))) {
-          throw refusedHandshake("it only speaks the HTTP+SSE transport of 2024-11-05.");
+        const isElsewhere = !isOldSse && (status === 400 || status === 404 || status === 405);
+        if (isElsewhere && (await opensOldSse(client, url, attempt.stop))) {
+          isOldSse = true;
+          continue;
         }
         const isStarting = status === undefined || status === 404 || status >= 500;
         if (!isStarting || (isRefusal(error) && status === undefined)) throw refusedHandshake((error as Error).message);
@@ -157,6 +162,15 @@ function openAskers(url: string, client: HttpClient, { deadlineMs }: Attempt): A
     stateless: createAsker((sink) => createStatelessHttpUpstream(url, sink, { messageBytes, client }), asking),
     keepsSessions: () => hasSession,
   };
+}
+
+const oldSse: Speech = { sessions: true, stateless: false, isOldSse: true };
+
+/** A server that has nothing newer than the HTTP+SSE pair: it has sessions only. */
+function openOldSseAskers(url: string, client: HttpClient, { deadlineMs }: Attempt): Askers {
+  const options = { messageBytes, initializeMs: deadlineMs, client };
+  const asker = createAsker((sink) => createSseUpstream(url, sink, options), { waits: false, onNoise: () => undefined });
+  return { sessions: asker, stateless: asker };
 }
 
 function statusOf(error: unknown): number | undefined {

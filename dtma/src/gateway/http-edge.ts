@@ -51,15 +51,18 @@ export function isForeignOrigin(request: IncomingMessage): boolean {
   return !URL.canParse(origin) || new URL(origin).host !== request.headers.host;
 }
 
-/** Why a request is refused before its body is read or its session looked up; undefined when it is not. */
-export function headerFault(request: IncomingMessage): { status: number; message: string } | undefined {
+/**
+ * Why a request is refused before its body is read or its session looked up; undefined when it is not. `isAnswered` is false
+ * where the answer to a POST comes on another stream.
+ */
+export function headerFault(request: IncomingMessage, isAnswered = true): { status: number; message: string } | undefined {
   if (isForeignOrigin(request)) return { status: 403, message: "Requests from another origin are not accepted." };
   const accept = header(request, "accept");
   if (request.method === "GET" && !accepts(accept, "text/event-stream")) {
     return { status: 406, message: "The client must accept text/event-stream." };
   }
   if (request.method !== "POST") return undefined;
-  if (!accepts(accept, "application/json") || !accepts(accept, "text/event-stream")) {
+  if (isAnswered && (!accepts(accept, "application/json") || !accepts(accept, "text/event-stream"))) {
     return { status: 406, message: "The client must accept both application/json and text/event-stream." };
   }
   if (!isJsonType(header(request, "content-type"))) {

@@ -10,11 +10,13 @@ import type { McpCaller, McpGateway, McpGatewayDeps, Visit } from "./gateway.ts"
 import { header, headerFault, readBody, refuse, refuseTooLarge, sessionRevisions } from "./http-edge.ts";
 import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upstream.ts";
 import { errorAnswer, errorCodes, type Message, parseClientBody } from "./json-rpc.ts";
+import { messageAddress, opensPair, otherMethods, type Place, placeOf, sessionIdOf } from "./pair.ts";
 import { Session } from "./session.ts";
 import { createSessionFace } from "./session-face.ts";
 import { createSharedUpstream } from "./shared-upstream.ts";
 import { createProcessUpstream } from "./spare-upstream.ts";
 import { createSpares } from "./spares.ts";
+import { createSseUpstream } from "./sse-upstream.ts";
 import { createStatelessFace, sharedWant } from "./stateless-face.ts";
 import { createStatelessHttpUpstream } from "./stateless-http-upstream.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
@@ -38,7 +40,7 @@ const answerWithinMs = 600_000;
 const retryAfter = { "retry-after": "5" };
 const tickMs = 1_000;
 
-/** Creates the MCP endpoint: Streamable HTTP with sessions in front of stdio and HTTP servers. */
+/** Creates the MCP endpoint: Streamable HTTP, and the HTTP+SSE pair before it, in front of stdio and HTTP servers. */
 export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   const { limits } = deps;
   const sessions = new Map<string, Session>();
@@ -150,7 +152,8 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     }
     client ??= openHttpClient();
     const options = { messageBytes: limits.messageBytes, initializeMs: limits.answerMs, client: await client };
-    return (sink) => (isStateless ? createStatelessHttpUpstream : createHttpUpstream)(endpoint.url, sink, options);
+    const inSession = endpoint.speech?.isOldSse ? createSseUpstream : createHttpUpstream;
+    return (sink) => (isStateless ? createStatelessHttpUpstream : inSession)(endpoint.url, sink, options);
   }
 
   /** The server's side of a session, whatever the server speaks. */
@@ -172,7 +175,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       worker.container = endpoint.container;
       const isStateless = endpoint.speech?.stateless === true;
       const connect = await open(want.server, endpoint, isStateless);
-      await worker.attach(connect(worker), endpoint.type === "http");
+      await worker.attach(connect(worker), endpoint.type === "http" && endpoint.speech?.isOldSse !== true);
       if (!isStateless) await worker.initialize(want.initialize);
     } finally {
       clearTimeout(late);
@@ -195,7 +198,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   }
 
   /** Resolves with a slot once it is the caller's turn; undefined when there is nobody to serve any more, or it was refused. */
-  async function admitted(response: ServerResponse, visit: Visit, message: Message): Promise<Slot | undefined> {
+  async function admitted(response: ServerResponse, visit: Visit, id?: string): Promise<Slot | undefined> {
     const leaves = new AbortController();
     const leave = (): void => leaves.abort();
     visit.waiting = leaves;
@@ -207,7 +210,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       throw leaves.signal.reason;
     } catch (error) {
       const { status, error: why, headers } = toFailure(error);
-      sendJson(response, status, errorAnswer(message.id, why), headers);
+      sendJson(response, status, errorAnswer(id, why), headers);
       return undefined;
     } finally {
       response.off("close", leave);
@@ -216,25 +219,41 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   }
 
   async function initialize(response: ServerResponse, server: string, visit: Visit, message: Message): Promise<void> {
-    const slot = await admitted(response, visit, message);
+    const slot = await admitted(response, visit, message.id);
     if (slot === undefined) return;
     if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
-    const session = createSession(server, visit, slot);
+    begin(createSession(server, visit, slot), response, message);
+  }
+
+  function begin(session: Session, response: ServerResponse, message: Message): void {
+    const { server } = session;
     session.begin(response, message);
     const opening = openUpstream(session, message).catch((error: unknown) => deps.onFault?.({ server, error }));
     openings.add(opening);
     void opening.then(() => openings.delete(opening));
   }
 
+  async function openPair(response: ServerResponse, server: string, visit: Visit): Promise<void> {
+    const slot = await admitted(response, visit);
+    if (slot === undefined) return;
+    if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
+    const session = createSession(server, visit, slot);
+    session.openPair(response, messageAddress(server, session.id));
+  }
+
   function sessionOf(request: IncomingMessage, server: string, visit: Visit): Session | undefined {
-    const session = sessions.get(header(request, "mcp-session-id") ?? "");
-    return session?.server === server && session.connectionId === visit.connectionId ? session : undefined;
+    const place = placeOf(request);
+    const session = sessions.get(sessionIdOf(request, place) ?? "");
+    if (session === undefined || session.isPair !== (place === "message")) return undefined;
+    return session.server === server && session.connectionId === visit.connectionId ? session : undefined;
   }
 
   /** The session a request is for; undefined when the request has been refused. */
   function admit(request: IncomingMessage, response: ServerResponse, server: string, visit: Visit): Session | undefined {
-    if (header(request, "mcp-session-id") === undefined) {
-      refuse(response, 400, errorCodes.failed, "The Mcp-Session-Id header is missing.");
+    const place = placeOf(request);
+    if (sessionIdOf(request, place) === undefined) {
+      const what = place === "message" ? "The sessionId of the address" : "The Mcp-Session-Id header";
+      refuse(response, 400, errorCodes.failed, `${what} is missing.`);
       return undefined;
     }
     const session = sessionOf(request, server, visit);
@@ -248,7 +267,13 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     return undefined;
   }
 
-  async function post(request: IncomingMessage, response: ServerResponse, server: string, visit: Visit): Promise<void> {
+  async function post(
+    request: IncomingMessage,
+    response: ServerResponse,
+    server: string,
+    visit: Visit,
+    place: Place,
+  ): Promise<void> {
     await sessionOf(request, server, visit)?.ready();
     const bytes = await readBody(request, limits.messageBytes);
     if (bytes === "aborted") return;
@@ -257,14 +282,19 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     if ("error" in body) return sendJson(response, 400, errorAnswer(undefined, body.error));
     if (visit.revoked) return refuseRevoked(response);
     const [first] = body.messages;
-    if (first !== undefined && isStateless(request, first)) return postStateless(request, response, server, visit, body);
+    const isPair = place === "message";
+    if (!isPair && first !== undefined && isStateless(request, first))
+      return postStateless(request, response, server, visit, body);
     const initializes = body.messages.some((message) => message.method === "initialize");
-    if (initializes && header(request, "mcp-session-id") === undefined) {
+    if (initializes && !isPair && header(request, "mcp-session-id") === undefined) {
       if (first?.kind === "request" && !body.batch) return initialize(response, server, visit, first);
       return refuse(response, 400, errorCodes.invalidRequest, "initialize must be a request by itself.");
     }
     const session = admit(request, response, server, visit);
     if (session === undefined) return;
+    if (session.awaitsInitialize && first?.method === "initialize" && first.kind === "request" && !body.batch) {
+      return begin(session, response, first);
+    }
     if (initializes || session.protocolVersion === undefined) {
       return refuse(
         response,
@@ -298,15 +328,17 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   }
 
   async function serve(request: IncomingMessage, response: ServerResponse, server: string, visit: Visit): Promise<void> {
-    const fault = headerFault(request);
+    const place = placeOf(request);
+    const fault = headerFault(request, place !== "message");
     if (fault !== undefined) return refuse(response, fault.status, errorCodes.invalidRequest, fault.message);
     if (closed !== undefined) return refuse(response, 503, errorCodes.failed, "The DTMA is going down.", undefined, retryAfter);
-    if (request.method === "POST") return post(request, response, server, visit);
-    if (request.method !== "GET" && request.method !== "DELETE") {
-      return refuse(response, 405, errorCodes.invalidRequest, "Use POST, GET or DELETE.", undefined, {
-        allow: "POST, GET, DELETE",
-      });
+    const others = otherMethods(place, request.method);
+    if (others !== undefined) {
+      const allow = others.join(", ");
+      return refuse(response, 405, errorCodes.invalidRequest, `The methods here are: ${allow}.`, undefined, { allow });
     }
+    if (request.method === "POST") return post(request, response, server, visit, place);
+    if (opensPair(request, place)) return openPair(response, server, visit);
     if ((header(request, "mcp-protocol-version") ?? "") >= statelessRevision) {
       return refuse(response, 405, errorCodes.invalidRequest, "This revision of the protocol has POST only.", undefined, {
         allow: "POST",

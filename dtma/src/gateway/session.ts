@@ -49,6 +49,9 @@ const cancelGraceMs = 1_000;
 /** A POST without an answer becomes an event stream after this long, so that nobody on the way gives up on it. */
 const startEventsAfterMs = 1_000;
 
+/** No stream of a POST has this number; what a server says by itself comes with it, too. */
+const pairStream = 0;
+
 /** What a server says about itself as a whole, so it never belongs to the request that happens to be open. */
 const standaloneMethods = new Set([
   "notifications/tools/list_changed",
@@ -62,6 +65,7 @@ const standaloneMethods = new Set([
 const toolsChanged = readMessage(Buffer.from('{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}'));
 const refusedInitialize = failure("The server refused to initialize.");
 const clientLeft = failure("The client left before the server had answered initialize.");
+const pairClosed = failure("The client closed its stream.");
 const idle = failure("The session was idle for too long.");
 
 const cancelled: JsonRpcError = { code: errorCodes.failed, message: "The request was cancelled." };
@@ -89,6 +93,8 @@ export class Session implements UpstreamSink {
   #pending: Buffer[] = [];
   #pendingBytes = 0;
   #announcesTools = false;
+  #pair: ClientStream | undefined;
+  #hasBegun = false;
 
   constructor(options: SessionOptions) {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -106,10 +112,28 @@ export class Session implements UpstreamSink {
     return this.#ended === undefined;
   }
 
+  /** Its client speaks the HTTP+SSE pair. */
+  get isPair(): boolean {
+    return this.#pair !== undefined;
+  }
+
+  /** A client of the pair has its stream, and has not sent `initialize` yet. */
+  get awaitsInitialize(): boolean {
+    return this.#pair !== undefined && !this.#hasBegun;
+  }
+
+  /** Makes a connection the one stream of the session; its client posts to `address`. */
+  openPair(response: ServerResponse, address: string): void {
+    this.#pair = this.#openStream("pair", response, false, pairStream);
+    this.#pair.startPair(address);
+  }
+
   /** Opens the stream of the `initialize` request, before there is a server to send it to. */
   begin(response: ServerResponse, initialize: Message): void {
+    this.#hasBegun = true;
     const stream = this.#openPost(response, [initialize], true);
-    stream.headers = { "mcp-session-id": this.id };
+    if (this.#pair === undefined) stream.headers = { "mcp-session-id": this.id };
+    else response.writeHead(202).end();
   }
 
   /** Gives the session its server's side and sends the `initialize` request; a session that has ended ends it at once. */
@@ -156,13 +180,15 @@ export class Session implements UpstreamSink {
     }
     const accepted = refused.size === 0 ? messages : messages.filter((message) => !refused.has(message));
     for (const message of accepted) if (message.method === "notifications/cancelled") this.#noteCancelled(message);
+    const isTold = stream === undefined || this.#pair !== undefined;
     try {
       if (accepted.length > 0) await this.#upstream?.send(accepted, stream?.id);
-      if (stream === undefined && !response.destroyed) response.writeHead(202).end();
+      if (isTold && !response.destroyed) response.writeHead(202).end();
+      if (this.#pair !== undefined && accepted.some(isInitialized)) this.#upstream?.listen();
     } catch (error) {
       const failure = toFailure(error);
-      if (stream === undefined) sendJson(response, failure.status, errorAnswer(undefined, failure.error));
-      else this.unanswered(stream.id, failure);
+      if (isTold) sendJson(response, failure.status, errorAnswer(undefined, failure.error));
+      if (stream !== undefined) this.unanswered(stream.id, failure);
     }
   }
 
@@ -209,10 +235,9 @@ export class Session implements UpstreamSink {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#ended = promise;
     this.#settleInitialized();
-    for (const stream of [...this.#streams.values()]) {
-      this.#fail(stream, failure);
-      stream.close();
-    }
+    const streams = [...this.#streams.values()];
+    for (const stream of streams) this.#fail(stream, failure);
+    for (const stream of streams) stream.close();
     this.#streams.clear();
     this.#replay.clear();
     this.#pending = [];
@@ -235,13 +260,18 @@ export class Session implements UpstreamSink {
         this.#answer(id, errorAnswer(id, cancelled), false);
       }
     }
-    if (live) this.#lastActiveAt = now;
+    if (live && !this.awaitsInitialize) this.#lastActiveAt = now;
     else if (now - this.#lastActiveAt > this.#options.idleMs) void this.end(idle);
   }
 
-  #openStream(kind: "post" | "standalone", response: ServerResponse, jsonPossible: boolean): ClientStream {
+  #openStream(
+    kind: ClientStream["kind"],
+    response: ServerResponse | ClientStream,
+    jsonPossible: boolean,
+    id = this.#nextStream++,
+  ): ClientStream {
     const stream = new ClientStream({
-      id: this.#nextStream++,
+      id,
       kind,
       response,
       jsonPossible,
@@ -253,7 +283,7 @@ export class Session implements UpstreamSink {
   }
 
   #openPost(response: ServerResponse, requests: Message[], jsonPossible: boolean): ClientStream {
-    const stream = this.#openStream("post", response, jsonPossible);
+    const stream = this.#openStream("post", this.#pair ?? response, jsonPossible);
     for (const request of requests) {
       const id = request.id ?? "";
       const method = request.method ?? "";
@@ -270,6 +300,7 @@ export class Session implements UpstreamSink {
   #detached(stream: ClientStream): void {
     this.#lastActiveAt = Date.now();
     if (stream.done) this.#streams.delete(stream.id);
+    else if (stream.kind === "pair") void this.end(pairClosed);
     else if (this.protocolVersion === undefined) void this.end(clientLeft);
     else if (stream.kind === "standalone") this.#forgetOldStandalone();
   }
@@ -322,7 +353,7 @@ export class Session implements UpstreamSink {
   }
 
   #standalone(): ClientStream[] {
-    return [...this.#streams.values()].filter((stream) => stream.kind === "standalone" && stream.live);
+    return [...this.#streams.values()].filter((stream) => stream.kind !== "post" && stream.live);
   }
 
   #keep(message: Message): void {
@@ -397,6 +428,10 @@ export class Session implements UpstreamSink {
 
 function failure(message: string): Failure {
   return { status: 200, error: { code: errorCodes.failed, message } };
+}
+
+function isInitialized({ method }: Message): boolean {
+  return method === "notifications/initialized";
 }
 
 function isErrorResult(message: Message): boolean {

@@ -15,6 +15,11 @@ export function bareEventPieces(data: Buffer): Buffer[] {
   return framed("data: ", data);
 }
 
+/** The pieces of an event of the HTTP+SSE pair, whose clients may look for its name. */
+export function namedEventPieces(name: "endpoint" | "message", data: Buffer): Buffer[] {
+  return framed(`event: ${name}\ndata: `, data);
+}
+
 function framed(head: string, data: Buffer): Buffer[] {
   if (data.length > inlineBytes) return [Buffer.from(head), data, Buffer.from("\n\n")];
   const event = Buffer.allocUnsafe(head.length + data.length + 2);
