@@ -16,49 +16,7 @@ of the same server over stdio and over HTTP.
 */
 
 /** Scenarios that pass directly and not through the endpoint; one that does pass is a failure too. */
-const expectedFailures: Partial<Record<`${Revision} ${Route}`, readonly string[]>> = {
-  "2026-07-28 before stdio": ["http-custom-header-server-validation", "server-stateless"],
-  "2026-07-28 before HTTP": [
-    "caching",
-    "completion-complete",
-    "dns-rebinding-protection",
-    "http-custom-header-server-validation",
-    "http-header-validation",
-    "input-required-result-basic-elicitation",
-    "input-required-result-basic-list-roots",
-    "input-required-result-basic-sampling",
-    "input-required-result-capability-check",
-    "input-required-result-ignore-extra-params",
-    "input-required-result-missing-input-response",
-    "input-required-result-multi-round",
-    "input-required-result-multiple-input-requests",
-    "input-required-result-non-tool-request",
-    "input-required-result-request-state",
-    "input-required-result-result-type",
-    "input-required-result-tampered-state",
-    "json-schema-2020-12",
-    "prompts-get-embedded-resource",
-    "prompts-get-simple",
-    "prompts-get-with-args",
-    "prompts-get-with-image",
-    "prompts-list",
-    "resources-list",
-    "resources-read-binary",
-    "resources-read-text",
-    "resources-templates-read",
-    "sep-2164-resource-not-found",
-    "server-sse-multiple-streams",
-    "server-stateless",
-    "tools-call-audio",
-    "tools-call-embedded-resource",
-    "tools-call-error",
-    "tools-call-image",
-    "tools-call-mixed-content",
-    "tools-call-simple-text",
-    "tools-call-with-progress",
-    "tools-list",
-  ],
-};
+const expectedFailures: Partial<Record<`${Revision} ${Route}`, readonly string[]>> = {};
 
 /**
  * Checks of what comes on an event stream. They have nothing to look at behind the endpoint: it answers with JSON where one

@@ -34,12 +34,12 @@ export type Envelope = {
   progressToken: string | undefined;
 };
 
-/** Whether a message of a client belongs to the stateless revisions; `initialize` never does. */
+/** Whether a message of a client belongs to the stateless revisions; `initialize` only when all of it says so. */
 export function isStateless(request: IncomingMessage, message: Message | undefined): boolean {
-  if (message?.method === "initialize") return false;
   const version = header(request, "mcp-protocol-version");
-  if (version !== undefined && version >= statelessRevision) return true;
-  return message?.kind === "request" && metaVersion(message) !== undefined;
+  const isNewer = version !== undefined && version >= statelessRevision;
+  const hasMeta = message?.kind === "request" && metaVersion(message) !== undefined;
+  return message?.method === "initialize" ? isNewer && hasMeta : isNewer || hasMeta;
 }
 
 /** The envelope of a stateless request, or why it is refused with 400. */

@@ -135,7 +135,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
         if (stream.hasLeft) stop();
         return await stream.closed;
       }
-      if (isSession && removedMethods.has(envelope.method)) {
+      if (removedMethods.has(envelope.method) || (isSession && tasksMethods.has(envelope.method))) {
         const message = `This revision of the protocol has no method ${envelope.method}.`;
         return void stream.answer(errorAnswer(envelope.id, { code: -32601, message }), 404);
       }
@@ -235,6 +235,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       onAsk: (message) => question(exchange, message),
       onAnswer(message) {
         if (tools !== undefined && envelope.method === "tools/list") learnTools(message, tools);
+        if (envelope.method === "server/discover") return answer(exchange, withRevisions(message));
         return isSession ? answerOfSession(exchange, message) : answer(exchange, message);
       },
       onFailed: (failure) => failed(exchange, failure),
@@ -425,17 +426,17 @@ const maxSubscriptions = 1_000;
 const resultMember = Buffer.from('"result":');
 const cannot = `"error":${JSON.stringify({ code: errorCodes.invalidParams, message: "The client cannot be asked that." })}`;
 
-/** What 2026-07-28 took out of the protocol; a server with sessions still knows it. */
+/** What 2026-07-28 took out of the protocol; a server that knows sessions would still answer. */
 const removedMethods: ReadonlySet<string> = new Set([
+  "initialize",
   "ping",
   "logging/setLevel",
   "resources/subscribe",
   "resources/unsubscribe",
-  "tasks/list",
-  "tasks/get",
-  "tasks/result",
-  "tasks/cancel",
 ]);
+
+/** An extension of another shape in 2026-07-28. */
+const tasksMethods: ReadonlySet<string> = new Set(["tasks/list", "tasks/get", "tasks/result", "tasks/cancel"]);
 
 /** Requests that never lead to a question. */
 const quietMethods: ReadonlySet<string> = new Set([
@@ -537,6 +538,12 @@ function withSubscription(message: Message, id: string, tagged: string): Buffer 
   const meta = memberOf(text, params, "_meta");
   if (meta !== undefined) return spliced(bytes, insertion(text, meta, [[subscriptionKey, id]]));
   return spliced(bytes, insertion(text, params, [["_meta", tagged]]));
+}
+
+/** Through this endpoint a server can be used in every revision, whatever it speaks. */
+function withRevisions(message: Message): Message {
+  const at = memberOf(message.text, message.result, "supportedVersions");
+  return at === undefined ? message : made(spliced(message.bytes, [{ at, text: JSON.stringify(supportedRevisions) }]));
 }
 
 function withClientId(message: Message, id: string): Buffer {
