@@ -77,7 +77,7 @@ beforeAll(async () => {
     found.set(revision, { directly, "before stdio": overStdio, "before HTTP": overHttp });
   }
   process.stdout.write(`${table()}\n`);
-});
+}, 900_000);
 
 /** Runs by itself what did not come out well in company. */
 async function repeat(
