@@ -130,8 +130,9 @@ describe.skipIf(parts.postgres === undefined)(`a control centre that is killed $
     }
 
     async function start(): Promise<ChildProcess> {
+      const compiled = process.env.NODE_COMPILE_CACHE ?? join(folder, "compiled");
       const child = spawn(process.execPath, [join(root, "test/fixtures/sync-child.ts"), folder, JSON.stringify(target)], {
-        env: { PATH: process.env.PATH, SYNC_CHILD_PASSWORD: password, NODE_COMPILE_CACHE: join(folder, "compiled") },
+        env: { PATH: process.env.PATH, SYNC_CHILD_PASSWORD: password, NODE_COMPILE_CACHE: compiled },
         stdio: ["pipe", "pipe", "inherit"],
       });
       children.add(child);

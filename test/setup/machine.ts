@@ -64,6 +64,7 @@ export async function prepareMachine(): Promise<Machine> {
   const env: NodeJS.ProcessEnv = { ...process.env, TMPDIR: temporary, NODE_COMPILE_CACHE: join(folder, "compiled") };
   const missing: string[] = [];
 
+  await compileOnce(env);
   const dockerd = (await dockerAnswers()) ? undefined : await startDockerd(folder);
   if (await dockerAnswers()) env[partVariables.docker] = "1";
   else missing.push("Docker: no engine answers, and none could be started (package docker.io, or Docker Desktop).");
@@ -108,6 +109,15 @@ export async function prepareMachine(): Promise<Machine> {
       await removeWithMounts(folder).catch((error: unknown) => say(`${folder} could not be removed: ${String(error)}`));
     },
   };
+}
+
+/** The DTMA starts hundreds of times in a run and is mostly killed, so it keeps no compiled code for the next one. */
+async function compileOnce(env: NodeJS.ProcessEnv): Promise<void> {
+  const dtma = new URL("../../dtma/src/dtma.ts", import.meta.url).href;
+  // It starts itself anew with a flag of V8, for which code is compiled apart.
+  for (const flags of [[], ["--max-semi-space-size=1"]]) {
+    await runProgram(process.execPath, [...flags, "--input-type=module", "-e", `await import("${dtma}")`], { env });
+  }
 }
 
 async function installPackages(): Promise<void> {
