@@ -1,8 +1,8 @@
 import { defineConfig } from "vitest/config";
 import { SlowestFirst } from "./test/setup/slowest-first.ts";
 
-/** Suites that start processes, containers and browsers: long waits for a slow machine. */
-const realParts = { testTimeout: 120_000, hookTimeout: 180_000, teardownTimeout: 30_000 };
+/** Suites that start processes, containers and browsers wait more than they compute; and long waits for a slow machine. */
+const realParts = { maxWorkers: 3, testTimeout: 120_000, hookTimeout: 180_000, teardownTimeout: 30_000 };
 const oneAtATime = { ...realParts, fileParallelism: false };
 
 export default defineConfig({
@@ -18,8 +18,8 @@ export default defineConfig({
         },
       },
       { test: { name: "guards", include: ["test/guards/**/*.test.ts"], isolate: false, testTimeout: 30_000 } },
-      { test: { name: "integration", include: ["test/{integration,setup}/**/*.test.ts"], ...realParts, maxWorkers: 3 } },
-      { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...oneAtATime, testTimeout: 240_000 } },
+      { test: { name: "integration", include: ["test/{integration,setup}/**/*.test.ts"], ...realParts } },
+      { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...realParts, testTimeout: 240_000 } },
       { test: { name: "screenshots", include: ["test/screenshots/**/*.test.ts"], ...oneAtATime, testTimeout: 600_000 } },
     ],
   },

@@ -22,6 +22,8 @@ if (chosen !== undefined && ![...suitesWithRealParts, "screenshots"].includes(ch
   process.exit(2);
 }
 
+/** Begun early: it downloads and waits while the first checks compute. */
+let preparing: Promise<Machine> | undefined;
 let machine: Machine | undefined;
 let interrupted = false;
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
@@ -38,11 +40,15 @@ try {
   say(error instanceof Error ? (error.stack ?? error.message) : String(error));
   outcomes.push({ passed: 0, failed: 1, skipped: [] });
 } finally {
+  machine = await preparing?.catch(() => undefined);
   await machine?.close();
 }
 report();
 
 async function runChecks(): Promise<void> {
+  preparing = prepareMachine();
+  // What makes it fail is said where it is waited for.
+  preparing.catch(() => undefined);
   if (chosen === undefined) {
     await step(checkTypes);
     await step(checkLint);
@@ -55,11 +61,9 @@ async function runChecks(): Promise<void> {
     outcomes.push({ passed: 0, failed: 1, skipped: [] });
     return;
   }
-  machine = await prepareMachine();
+  machine = await preparing;
   const { env, inSession } = machine;
-  for (const suite of chosen === undefined ? suitesWithRealParts : [chosen]) {
-    await step(() => runSuites([suite], { env, wrap: inSession }));
-  }
+  await step(() => runSuites(chosen === undefined ? suitesWithRealParts : [chosen], { env, wrap: inSession }));
   await step(checkNothingIsLeft);
 }
 

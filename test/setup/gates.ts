@@ -20,10 +20,9 @@ export const runtimes = ["shared", "electron", "electron/preload", "renderer", "
 /** Every runtime has its own tsconfig, and each of them must be clean. */
 export async function checkTypes(): Promise<Outcome> {
   const compiler = join(dirname(require.resolve("typescript/package.json")), "bin", "tsc");
-  const results = [];
-  for (const runtime of runtimes) {
-    results.push(await runProgram(process.execPath, [compiler, "-p", runtime], { cwd: root, show: true }));
-  }
+  const check = (runtime: string) => runProgram(process.execPath, [compiler, "-p", runtime, "--pretty"], { cwd: root });
+  const results = await Promise.all(runtimes.map(check));
+  for (const { output } of results) if (output !== "") say(output);
   return gate(
     "types",
     results.every(({ code }) => code === 0),

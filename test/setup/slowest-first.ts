@@ -4,6 +4,8 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 /** What takes longest, longest first: begun last, one of them would keep a single core busy while the others have ended. */
 const slowest = [
   "toolbox-install.test.ts",
+  "whole-way.test.ts",
+  "two-people.test.ts",
   "dtma-kill.test.ts",
   "dtma-report.test.ts",
   "sync-kill.test.ts",
