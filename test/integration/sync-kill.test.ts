@@ -36,7 +36,7 @@ describe.skipIf(parts.postgres === undefined)(`a control centre that is killed $
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it("has lost nothing and done nothing twice", { timeout: 300_000 }, async () => {
+  it("has lost nothing and done nothing twice", { timeout: 900_000 }, async () => {
     const { user, password } = workspace.admin.login;
     const database = workspace.admin.client.database ?? "";
     const target = {

@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** What takes longest, longest first: begun last, one of them would keep a single core busy while the others have ended. */
-const slowest = [
+export const slowest = [
   "toolbox-install.test.ts",
   "whole-way.test.ts",
   "two-people.test.ts",
