@@ -1,7 +1,7 @@
 import { readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildIfChanged } from "../../electron/build.ts";
 import { runProgram } from "./program.ts";
@@ -64,7 +64,9 @@ export async function runSuites(projects: readonly string[], { env, wrap }: Suit
   const [program = "", ...args] = wrap?.(command) ?? command;
   const { code } = await runProgram(program, args, { cwd: root, show: true, ...(env === undefined ? {} : { env }) });
   try {
-    const outcome = countReport(JSON.parse(await readFile(reportFile, "utf8")));
+    const report = JSON.parse(await readFile(reportFile, "utf8")) as Report;
+    const outcome = countReport(report);
+    say(`Longest: ${longestFiles(report).join(", ")}`);
     // An error outside of any test, such as an unhandled rejection, is in the exit code only.
     return code !== 0 && outcome.failed === 0 ? { ...outcome, failed: 1 } : outcome;
   } catch {
@@ -79,6 +81,8 @@ type Report = {
   testResults: {
     name: string;
     status: string;
+    startTime: number;
+    endTime: number;
     assertionResults: { fullName: string; status: string }[];
   }[];
 };
@@ -96,6 +100,15 @@ function countReport(report: Report): Outcome {
     );
   }
   return outcome;
+}
+
+/** What a shorter run would begin with. */
+function longestFiles({ testResults }: Report): string[] {
+  return testResults
+    .map(({ name, startTime, endTime }) => ({ name: basename(name), seconds: Math.round((endTime - startTime) / 1_000) }))
+    .sort((one, other) => other.seconds - one.seconds)
+    .slice(0, 8)
+    .map(({ name, seconds }) => `${name} ${seconds} s`);
 }
 
 export function sum(outcomes: readonly Outcome[]): Outcome {
