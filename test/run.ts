@@ -41,6 +41,7 @@ try {
   outcomes.push({ passed: 0, failed: 1, skipped: [] });
 } finally {
   machine = await preparing?.catch(() => undefined);
+  if (interrupted) await removeLeft();
   await machine?.close();
 }
 report();
@@ -75,12 +76,15 @@ async function step(check: () => Promise<Outcome>): Promise<Outcome | undefined>
 }
 
 async function checkNothingIsLeft(): Promise<Outcome> {
-  const left = (await machine?.leftContainers()) ?? [];
-  if (left.length > 0) {
-    say(`Containers of the tests were left: ${left.join(" ")}`);
-    await runProgram("docker", ["rm", "-f", "-v", ...left]);
-  }
+  const left = await removeLeft();
+  if (left.length > 0) say(`Containers of the tests were left: ${left.join(" ")}`);
   return gate("no container is left", left.length === 0);
+}
+
+async function removeLeft(): Promise<string[]> {
+  const left = (await machine?.leftContainers()) ?? [];
+  if (left.length > 0) await runProgram("docker", ["rm", "-f", "-v", ...left]);
+  return left;
 }
 
 function report(): void {
