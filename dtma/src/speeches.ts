@@ -67,6 +67,8 @@ function toSpeech({ sessions, stateless, isOldSse }: z.infer<typeof kept>[number
 }
 
 function keyOf({ imageId, command }: ContainerView, { spec }: ServerLabels): string {
-  const start = JSON.stringify([command, spec.transport, Object.entries(spec.environment).sort()]);
+  const { transport } = spec;
+  const where = transport.type === "http" ? transport.path : "stdio";
+  const start = JSON.stringify([command, where, Object.entries(spec.environment).sort()]);
   return `${imageId} ${createHash("sha256").update(start).digest("hex")}`;
 }

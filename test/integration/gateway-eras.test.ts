@@ -1,9 +1,16 @@
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { Client } from "@modelcontextprotocol/client";
 import { Client as OldClient } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport as OldTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 import { afterEach, describe, expect, test } from "vitest";
 import type { ServerEndpoint } from "../../dtma/src/docker/server-process.ts";
+import type { Failure } from "../../dtma/src/gateway/client-stream.ts";
+import { openHttpClient } from "../../dtma/src/gateway/http-upstream.ts";
+import { type Message, readMessage } from "../../dtma/src/gateway/json-rpc.ts";
+import { createStatelessHttpUpstream } from "../../dtma/src/gateway/stateless-http-upstream.ts";
 import {
   connect,
   connection,
@@ -26,8 +33,8 @@ afterEach(async () => {
 
 const speech = { sessions: false, stateless: true } as const;
 
-async function gatewayFor(endpoint: ServerEndpoint): Promise<GatewayHost> {
-  const host = await startGateway({ probe: { ...endpoint, speech } });
+async function gatewayFor(endpoint: ServerEndpoint, isShared = false): Promise<GatewayHost> {
+  const host = await startGateway({ probe: { ...endpoint, speech, isShared } });
   host.tokens.set("one", { type: "connection", entry: connection(1) });
   closers.push(async () => {
     await host.close();
@@ -234,8 +241,8 @@ describe.each([
 
   test("messages of five megabytes go through in both directions", async () => {
     const mcp = await client(await open());
-    const text = "ü".repeat(2_500_000);
-    expect(textOf(await mcp.callTool({ name: "echo", arguments: { text } }))).toBe(text);
+    const said = "ü".repeat(2_500_000);
+    expect(textOf(await mcp.callTool({ name: "echo", arguments: { text: said } }))).toBe(said);
   });
 
   test("ids stay the client's own, whatever they look like", async () => {
@@ -290,6 +297,186 @@ describe.each([
     await old.setLoggingLevel("info");
   });
 });
+
+describe.each([
+  ["stdio", overStdio],
+  ["HTTP", overHttp],
+])("a stateless client in front of a stateless server over %s", (transport, open) => {
+  const stateless = async (host: GatewayHost): Promise<Client> => {
+    const made = new Client({ name: "new", version: "1" }, { capabilities, versionNegotiation: { mode: "auto" } });
+    made.setRequestHandler("sampling/createMessage", async () => sampled);
+    made.setRequestHandler("elicitation/create", async () => ({ action: "accept", content: { name: "Ada" } }));
+    made.setRequestHandler("roots/list", async () => roots);
+    return client(host, made);
+  };
+
+  test("reaches it as it is", async () => {
+    const mcp = await stateless(await open());
+    expect(mcp.getNegotiatedProtocolVersion()).toBe("2026-07-28");
+    const progress: number[] = [];
+    const onprogress = ({ progress: one }: { progress: number }) => void progress.push(one);
+    await mcp.callTool({ name: "slow", arguments: { ms: 200, steps: 2 } }, { onprogress });
+    expect(progress).toEqual([1, 2]);
+    expect(JSON.parse(textOf(await mcp.callTool({ name: "ask-all" })))).toEqual({
+      form: { action: "accept", content: { name: "Ada" } },
+      sampling: sampled,
+      roots,
+    });
+  });
+
+  test("has its arguments in the headers, and its cancellation is heard", async () => {
+    const mcp = await stateless(await open());
+    await mcp.listTools();
+    const where = await mcp.callTool({ name: "where", arguments: { region: "Köln" } });
+    const headers = transport === "HTTP" ? { "mcp-param-region": "=?base64?S8O2bG4=?=" } : {};
+    expect(JSON.parse(textOf(where)).headers).toEqual(headers);
+    const stop = new AbortController();
+    const calling = mcp.callTool({ name: "never" }, { signal: stop.signal });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    stop.abort();
+    await expect(calling).rejects.toThrow();
+    await until(async () => textOf(await mcp.callTool({ name: "cancelled-count" })) === "1");
+  });
+});
+
+test("one stateless process serves the sessions of everybody, and tells each what is its own", async () => {
+  const local = fixtureServer("eras.mjs", "--era=new");
+  const host = await gatewayFor(local.endpoint, true);
+  host.tokens.set("two", { type: "connection", entry: connection(2) });
+  const [first, second] = [await client(host, answering("Ada")), (await connect(host, "two", answering("Grace"))).client];
+  closers.push(() => second.close());
+  const updates: string[] = [];
+  first.setNotificationHandler("notifications/resources/updated", ({ params }) => void updates.push(params.uri));
+  second.setNotificationHandler("notifications/resources/updated", () => void updates.push("second"));
+  await first.subscribeResource({ uri: "memo://one" });
+  const names = await Promise.all([first, second].map(async (mcp) => textOf(await mcp.callTool({ name: "ask-form" }))));
+  expect(names.map((one) => JSON.parse(one).form.content.name)).toEqual(["Ada", "Grace"]);
+  await second.callTool({ name: "touch", arguments: { text: "changed" } });
+  await until(() => updates.length > 0);
+  expect([updates, local.started()]).toEqual([["memo://one"], 1]);
+});
+
+describe("the way to a stateless server over HTTP", () => {
+  type Heard = { method: string | undefined; headers: IncomingHttpHeaders; body: { id?: number; method?: string } };
+
+  async function upstreamTo(listener: (heard: Heard, response: ServerResponse) => void) {
+    const heard: Heard[] = [];
+    const server = createServer(async (request, response) => {
+      const body = JSON.parse((await text(request)) || "{}");
+      const one = { method: request.method, headers: request.headers, body };
+      heard.push(one);
+      listener(one, response);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const client = await openHttpClient();
+    const told: { stream: number | undefined; text: string }[] = [];
+    const unanswered: { stream: number; failure: Failure }[] = [];
+    const { port } = server.address() as AddressInfo;
+    const upstream = createStatelessHttpUpstream(
+      `http://127.0.0.1:${port}/mcp`,
+      {
+        message: (bytes, stream) => void told.push({ stream, text: bytes.toString() }) as undefined,
+        unanswered: (stream, failure) => void unanswered.push({ stream, failure }),
+        gone: () => undefined,
+      },
+      { messageBytes: 100_000, client },
+    );
+    closers.push(async () => {
+      await upstream.end();
+      await client.destroy();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    });
+    const send = (stream: number, params: object = {}, headers?: Record<string, string>) =>
+      upstream.send([messageOf({ id: stream, method: "tools/call", params: { name: "n", ...params } })], stream, headers);
+    return { upstream, heard, told, unanswered, send };
+  }
+
+  const events = { "content-type": "text/event-stream" };
+  const result = (id: unknown, body: object = {}) => JSON.stringify({ jsonrpc: "2.0", id, result: body });
+
+  test("is a POST with headers made from the message, and no other header of the client", async () => {
+    const { heard, send, told, unanswered } = await upstreamTo(({ body }, response) => {
+      response.writeHead(200, { "content-type": "application/json" }).end(result(body.id));
+    });
+    await send(1, { name: "größe" }, { "Mcp-Param-A": "b", authorization: "Bearer secret", cookie: "a=b" });
+    await until(() => unanswered.length === 1);
+    expect(told).toEqual([{ stream: 1, text: result(1) }]);
+    expect(heard[0]?.headers).toMatchObject({
+      "mcp-method": "tools/call",
+      "mcp-name": "=?base64?Z3LDtsOfZQ==?=",
+      "mcp-protocol-version": "2026-07-28",
+      "mcp-param-a": "b",
+      accept: "application/json, text/event-stream",
+    });
+    for (const name of ["authorization", "cookie", "mcp-session-id"]) expect(heard[0]?.headers).not.toHaveProperty(name);
+  });
+
+  test("passes an error about the request on as its answer, whatever the status, and says why there is none otherwise", async () => {
+    const refusal = JSON.stringify({ jsonrpc: "2.0", id: 1, error: { code: -32020, message: "mismatch" } });
+    const { send, told, unanswered } = await upstreamTo(({ body }, response) => {
+      if (body.id === 1) response.writeHead(400, { "content-type": "application/json" }).end(refusal);
+      else if (body.id === 2) response.writeHead(403, { "content-type": "text/html" }).end("<h1>no</h1>");
+      else response.writeHead(200, { "content-type": "text/plain" }).end("hello");
+    });
+    for (const id of [1, 2, 3]) await send(id);
+    await until(() => unanswered.length === 3);
+    expect(told).toEqual([{ stream: 1, text: refusal }]);
+    const failures = new Map(unanswered.map(({ stream, failure }) => [stream, failure]));
+    expect(failures.get(2)).toMatchObject({ status: 502, upstreamStatus: 403 });
+    expect(failures.get(3)).toMatchObject({ error: { message: "The server answered with something that is not MCP." } });
+  });
+
+  test("notices a stream that breaks off, one that ends without an answer, and a message that is too large", async () => {
+    const { send, told, unanswered } = await upstreamTo(({ body }, response) => {
+      response.writeHead(200, events).write('data: {"jsonrpc":"2.0","method":"notifications/message"}\n\n');
+      if (body.id === 1) setTimeout(() => response.destroy(), 50);
+      else if (body.id === 2) response.end();
+      else response.end(`data: ${result(3, { text: "x".repeat(200_000) })}\n\n`);
+    });
+    for (const id of [1, 2, 3]) await send(id);
+    await until(() => unanswered.length === 3);
+    const said = new Map(unanswered.map(({ stream, failure }) => [stream, failure.error.message]));
+    expect(said.get(1)).toBe("The connection to the server broke off.");
+    expect(said.get(2)).toBe("The server closed the stream without an answer.");
+    expect(said.get(3)).toContain("larger than 100000 bytes");
+    expect(told.map(({ stream }) => stream).sort()).toEqual([1, 2, 3]);
+  });
+
+  test("ends the POST of a request that is cancelled, and says nothing more of it", async () => {
+    let closed = 0;
+    const { upstream, heard, send, told, unanswered } = await upstreamTo(({ body }, response) => {
+      response.once("close", () => closed++);
+      response.writeHead(200, events).flushHeaders();
+      if (body.id === 2) response.end(`data: ${result(2)}\n\n`);
+    });
+    await send(1);
+    await until(() => heard.length === 1);
+    upstream.cancel?.(1);
+    await until(() => closed === 1);
+    await upstream.send([messageOf({ method: "notifications/cancelled", params: { requestId: 1 } })], undefined);
+    await send(2);
+    await until(() => unanswered.length === 1);
+    expect([told.map(({ stream }) => stream), unanswered.map(({ stream }) => stream), heard.length]).toEqual([[2], [2], 2]);
+  });
+
+  test("lets go of a stream that stays open after the answer", async () => {
+    let closed = 0;
+    const { send, told, unanswered } = await upstreamTo(({ body }, response) => {
+      response.once("close", () => closed++);
+      response.writeHead(200, events).write(`data: ${result(body.id)}\n\n`);
+    });
+    await send(1);
+    await until(() => closed === 1 && unanswered.length === 1);
+    expect(told).toHaveLength(1);
+  });
+});
+
+function messageOf(value: object): Message {
+  const read = readMessage(Buffer.from(JSON.stringify({ jsonrpc: "2.0", ...value })));
+  if (read === undefined) throw new Error("no message");
+  return read;
+}
 
 test("a stateless server that was killed answers the open call, and the session is over", async () => {
   const local = fixtureServer("eras.mjs", "--era=new");
