@@ -39,6 +39,13 @@ export async function openSpeeches(data: DataFolder, log: Log): Promise<Speeches
   const known = new Map<string, Speech>();
   for (const { key, speech } of (await readKept(data, fileName, kept, log)) ?? []) known.set(key, toSpeech(speech));
   let writing: Promise<void> = Promise.resolve();
+  let isChanged = false;
+
+  async function write(): Promise<void> {
+    if (!isChanged) return;
+    isChanged = false;
+    await data.write(fileName, JSON.stringify([...known].map(([key, speech]) => ({ key, speech }))));
+  }
 
   return {
     of: (container, labels) => known.get(keyOf(container, labels)),
@@ -48,10 +55,8 @@ export async function openSpeeches(data: DataFolder, log: Log): Promise<Speeches
       known.delete(key);
       known.set(key, toSpeech(speech));
       for (const oldest of [...known.keys()].slice(0, -maxKept)) known.delete(oldest);
-      const content = JSON.stringify([...known].map(([one, spoken]) => ({ key: one, speech: spoken })));
-      writing = writing
-        .then(() => data.write(fileName, content))
-        .catch((error: unknown) => log.error("speeches.not-written", error));
+      isChanged = true;
+      writing = writing.then(write).catch((error: unknown) => log.error("speeches.not-written", error));
     },
     close: () => writing,
   };
@@ -62,6 +67,8 @@ function toSpeech({ sessions, stateless, isOldSse }: z.infer<typeof kept>[number
 }
 
 function keyOf({ imageId, command }: ContainerView, { spec }: ServerLabels): string {
-  const start = JSON.stringify([command, spec.transport, Object.entries(spec.environment).sort()]);
+  const { transport } = spec;
+  const where = transport.type === "http" ? transport.path : "stdio";
+  const start = JSON.stringify([command, where, Object.entries(spec.environment).sort()]);
   return `${imageId} ${createHash("sha256").update(start).digest("hex")}`;
 }

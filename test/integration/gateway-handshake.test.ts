@@ -248,14 +248,6 @@ describe("which eras a server speaks", () => {
     const found = await handshake({ type: "http", url }, options);
     expect(found.tools.map(({ name }) => name)).toEqual(["sound"]);
   });
-
-  test("the HTTP+SSE pair of 2024-11-05 is recognized", async () => {
-    const url = await listening((request, response) => {
-      if (request.method !== "GET") return void response.writeHead(405).end();
-      response.writeHead(200, { "content-type": "text/event-stream" }).write("event: endpoint\ndata: /messages?id=1\n\n");
-    });
-    await expect(handshake({ type: "http", url }, options)).rejects.toThrow("HTTP+SSE transport of 2024-11-05");
-  });
 });
 
 async function listening(listener: RequestListener): Promise<string> {
