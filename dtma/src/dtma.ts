@@ -35,6 +35,7 @@ import { openJournal } from "./journal.ts";
 import { createScope, networkName, scopeFilter, serverNameLabel } from "./labels.ts";
 import { openLegacy } from "./legacy/index.ts";
 import { createLog, createLogTail, type Log } from "./log.ts";
+import { wakeAfter } from "./memory.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { createNetwork } from "./network.ts";
 import { createOperations } from "./operations.ts";
@@ -63,6 +64,8 @@ INVARIANTS
 
 const drainMs = 30_000;
 const stopGraceSeconds = 10;
+/** A toolbox that carries no MCP traffic does without V8's compilers and the memory they take (memory.ts). */
+const requestsUntilFast = 100;
 /** No spare process is started on a machine with less of its memory available. */
 const roomForSpares = 0.15;
 /** Servers brought up at the same time, also by a machine with one core. */
@@ -152,6 +155,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       drains.look(name);
     },
     onFault: ({ server, error }) => log.error("session.not-ended", error, { server }),
+    onRequest: wakeAfter(requestsUntilFast),
     hasRoom: () => freemem() > totalmem() * roomForSpares,
     limits: { ...gatewayLimits, ...settings.sessions },
   });

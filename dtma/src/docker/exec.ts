@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { PassThrough } from "node:stream";
+import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AppError } from "../../../shared/errors.ts";
 import type { DockerCalls } from "./calls.ts";
@@ -38,50 +38,46 @@ export async function openProcess(
       throw notRunning(error);
     });
 
-  const stdin = new PassThrough();
-  const stdout = new PassThrough();
-  const stderr = new PassThrough({ highWaterMark: stderrBufferBytes });
+  const stdout = new Readable({ read: () => socket.resume() });
+  const stderr = new Readable({ highWaterMark: stderrBufferBytes, read() {} });
   const readFrames = createFrameReader();
   const gone = Promise.withResolvers<number | null>();
 
   // The halves of the socket fail together; the close handler below tells the truth about the process.
-  for (const stream of [socket, stdin, stdout, stderr]) stream.on("error", () => {});
-  stdin.pipe(socket);
+  for (const stream of [socket, stdout, stderr]) stream.on("error", () => {});
   socket.on("data", (chunk: Buffer) => {
     let isFull = false;
     for (const { stream, payload } of readFrames(chunk)) {
-      if (stream === "stderr") {
+      if (stream === "stdout") isFull = !stdout.push(payload) || isFull;
+      else {
         onStderr(payload);
-        if (!stderr.writableNeedDrain) stderr.write(payload);
-      } else if (!stdout.write(payload)) {
-        isFull = true;
+        if (stderr.readableLength < stderrBufferBytes) stderr.push(payload);
       }
     }
-    if (!isFull) return;
-    socket.pause();
-    stdout.once("drain", () => socket.resume());
+    if (isFull) socket.pause();
   });
+  let isClosed = false;
   const closeOutput = () => {
-    stdout.end();
-    stderr.end();
+    if (isClosed) return;
+    isClosed = true;
+    stdout.push(null);
+    stderr.push(null);
   };
   socket.once("end", closeOutput);
   socket.once("close", () => {
     closeOutput();
-    stdin.destroy();
     void watchExit(calls, containerId, execId, marker).then(gone.resolve);
   });
 
   let ending: Promise<void> | undefined;
   return {
-    stdin,
+    stdin: socket,
     stdout,
     stderr,
     exited: gone.promise,
     end(graceMs = defaultGraceMs) {
-      ending ??= endProcess(calls, containerId, execId, marker, { stdin, stdout, exited: gone.promise }, graceMs).finally(() =>
-        socket.destroy(),
-      );
+      const process = { stdin: socket, stdout, exited: gone.promise };
+      ending ??= endProcess(calls, containerId, execId, marker, process, graceMs).finally(() => socket.destroy());
       return ending;
     },
   };
