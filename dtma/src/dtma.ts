@@ -72,7 +72,6 @@ const roomForSpares = 0.15;
 const minAtOnce = 4;
 const gatewayLimits = {
   spareIdleMs: 15 * 60_000,
-  idleMs: 15 * 60_000,
   answerMs: 300_000,
   messageBytes: 16 * 2 ** 20,
 };
@@ -167,7 +166,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       await removeServerContainer({ docker, secrets }, container);
       await collector.collect();
     },
-    drainMs: gatewayLimits.idleMs,
+    drainMs: settings.sessions.idleMs,
     log,
   });
   const executor = createExecutor({

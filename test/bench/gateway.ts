@@ -70,7 +70,9 @@ async function run(): Promise<void> {
         say(`${repetition} of ${repetitions}: ${name} …`);
         const bridge = await bridges.start(name);
         try {
-          taken.set(name, [...(taken.get(name) ?? []), await measure(bridge)]);
+          const figures = await measure(bridge);
+          taken.set(name, [...(taken.get(name) ?? []), figures]);
+          say(`  ${JSON.stringify(figures)}`);
         } finally {
           await bridge.end();
         }
@@ -214,7 +216,9 @@ function targetsOf(medians: Medians): Target[] {
   ];
 }
 
-const isMet = ({ measured, limit, atLeast }: Target) => (atLeast ? measured >= limit : measured <= limit);
+function isMet({ measured, limit, atLeast }: Target): boolean {
+  return atLeast ? measured >= limit : measured <= limit;
+}
 
 function print(medians: Medians): void {
   const head = [

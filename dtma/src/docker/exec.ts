@@ -5,7 +5,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { AppError } from "../../../shared/errors.ts";
 import type { DockerCalls } from "./calls.ts";
 import { createFrameReader } from "./frames.ts";
-import { findProcesses, isInContainer, killCommandsInside, sessionVariable, signalProcesses } from "./processes.ts";
+import {
+  type ContainerPlace,
+  findProcesses,
+  isInContainer,
+  killCommandsInside,
+  sessionVariable,
+  signalProcesses,
+} from "./processes.ts";
 import type { ServerProcess } from "./server-process.ts";
 
 /*
@@ -26,12 +33,12 @@ type ExecState = { Running: boolean; ExitCode: number | null; Pid: number };
 /** Starts `command` in a running container; `onStderr` also sees what it complains. SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE. */
 export async function openProcess(
   calls: DockerCalls,
-  containerId: string,
+  container: ContainerPlace,
   command: string[],
   onStderr: (chunk: Buffer) => void,
 ): Promise<ServerProcess> {
   const marker = `${sessionVariable}=${randomUUID()}`;
-  const execId = await createExec(calls, containerId, command, [marker]);
+  const execId = await createExec(calls, container.id, command, [marker]);
   const socket = await calls
     .hijack({ method: "POST", path: `/exec/${execId}/start`, body: { Detach: false, Tty: false } })
     .catch((error: unknown) => {
@@ -66,7 +73,7 @@ export async function openProcess(
   socket.once("end", closeOutput);
   socket.once("close", () => {
     closeOutput();
-    void watchExit(calls, containerId, execId, marker).then(gone.resolve);
+    void watchExit(calls, container, execId, marker).then(gone.resolve);
   });
 
   let ending: Promise<void> | undefined;
@@ -77,29 +84,29 @@ export async function openProcess(
     exited: gone.promise,
     end(graceMs = defaultGraceMs) {
       const process = { stdin: socket, stdout, exited: gone.promise };
-      ending ??= endProcess(calls, containerId, execId, marker, process, graceMs).finally(() => socket.destroy());
+      ending ??= endProcess(calls, container, execId, marker, process, graceMs).finally(() => socket.destroy());
       return ending;
     },
   };
 }
 
 /** Ends whatever any DTMA ever opened in the container: execs of one that was killed are nobody's. */
-export async function endAllProcesses(calls: DockerCalls, containerId: string, execIds: string[]): Promise<void> {
+export async function endAllProcesses(calls: DockerCalls, container: ContainerPlace, execIds: string[]): Promise<void> {
   const marker = `${sessionVariable}=`;
-  await signalProcesses(await findProcesses(containerId, marker), containerId, "SIGKILL");
+  await signalProcesses(await findProcesses(container, marker), container.id, "SIGKILL");
   for (const execId of execIds) {
     const state = await getExec(calls, execId);
-    if (state?.Running === true && state.Pid > 0) await signalProcesses([state.Pid], containerId, "SIGKILL");
+    if (state?.Running === true && state.Pid > 0) await signalProcesses([state.Pid], container.id, "SIGKILL");
   }
   if (await allGone(calls, execIds, termMs)) return;
-  await killInside(calls, containerId, marker);
+  await killInside(calls, container.id, marker);
   if (await allGone(calls, execIds, killMs)) return;
   throw new AppError("INTERNAL", { message: "A process of an earlier session could not be ended." });
 }
 
 async function endProcess(
   calls: DockerCalls,
-  containerId: string,
+  container: ContainerPlace,
   execId: string,
   marker: string,
   process: Pick<ServerProcess, "stdin" | "stdout" | "exited">,
@@ -109,27 +116,32 @@ async function endProcess(
   // Output that nobody reads any more would keep the socket paused and hide its end.
   process.stdout.resume();
   const hasExited = await settlesWithin(process.exited, graceMs);
-  const targets = await targetsOf(calls, containerId, execId, marker);
+  const targets = await targetsOf(calls, container, execId, marker);
   if (hasExited && targets.length === 0) return;
-  await signalProcesses(targets, containerId, "SIGTERM");
+  await signalProcesses(targets, container.id, "SIGTERM");
   if (targets.length > 0 && (await settlesWithin(process.exited, termMs))) {
-    if ((await findProcesses(containerId, marker)).length === 0) return;
+    if ((await findProcesses(container, marker)).length === 0) return;
   }
-  await signalProcesses(await targetsOf(calls, containerId, execId, marker), containerId, "SIGKILL");
+  await signalProcesses(await targetsOf(calls, container, execId, marker), container.id, "SIGKILL");
   if (targets.length > 0 && (await settlesWithin(process.exited, killMs))) return;
-  await killInside(calls, containerId, marker);
+  await killInside(calls, container.id, marker);
   if (await settlesWithin(process.exited, killMs)) return;
   throw new AppError("INTERNAL", { message: "A process of a session could not be ended." });
 }
 
-async function targetsOf(calls: DockerCalls, containerId: string, execId: string, marker: string): Promise<number[]> {
-  const found = await findProcesses(containerId, marker);
+async function targetsOf(calls: DockerCalls, container: ContainerPlace, execId: string, marker: string): Promise<number[]> {
+  const found = await findProcesses(container, marker);
   const state = await getExec(calls, execId).catch(() => undefined);
   if (state?.Running !== true || state.Pid <= 0 || found.includes(state.Pid)) return found;
-  return (await isInContainer(state.Pid, containerId)) ? [...found, state.Pid] : found;
+  return (await isInContainer(state.Pid, container.id)) ? [...found, state.Pid] : found;
 }
 
-async function watchExit(calls: DockerCalls, containerId: string, execId: string, marker: string): Promise<number | null> {
+async function watchExit(
+  calls: DockerCalls,
+  container: ContainerPlace,
+  execId: string,
+  marker: string,
+): Promise<number | null> {
   for (let waitMs = 20; ; waitMs = Math.min(waitMs * 2, 1_000)) {
     try {
       const state = await getExec(calls, execId);
@@ -137,7 +149,7 @@ async function watchExit(calls: DockerCalls, containerId: string, execId: string
       if (!state.Running) return state.ExitCode;
     } catch {
       // Docker is away. /proc can still say that the process is gone, where it shows other processes of the container.
-      if (calls.isLocal && process.getuid?.() === 0 && (await findProcesses(containerId, marker)).length === 0) return null;
+      if (calls.isLocal && process.getuid?.() === 0 && (await findProcesses(container, marker)).length === 0) return null;
     }
     await sleep(waitMs, undefined, { ref: false });
   }
