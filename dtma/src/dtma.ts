@@ -35,6 +35,7 @@ import { openJournal } from "./journal.ts";
 import { createScope, networkName, scopeFilter, serverNameLabel } from "./labels.ts";
 import { openLegacy } from "./legacy/index.ts";
 import { createLog, createLogTail, type Log } from "./log.ts";
+import { wakeAfter } from "./memory.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { createNetwork } from "./network.ts";
 import { createOperations } from "./operations.ts";
@@ -64,13 +65,14 @@ INVARIANTS
 
 const drainMs = 30_000;
 const stopGraceSeconds = 10;
+/** A toolbox that carries no MCP traffic does without V8's compilers and the memory they take (memory.ts). */
+const requestsUntilFast = 100;
 /** No spare process is started on a machine with less of its memory available. */
 const roomForSpares = 0.15;
 /** Servers brought up at the same time, also by a machine with one core. */
 const minAtOnce = 4;
 const gatewayLimits = {
   spareIdleMs: 15 * 60_000,
-  idleMs: 15 * 60_000,
   answerMs: 300_000,
   messageBytes: 16 * 2 ** 20,
 };
@@ -154,6 +156,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       drains.look(name);
     },
     onFault: ({ server, error }) => log.error("session.not-ended", error, { server }),
+    onRequest: wakeAfter(requestsUntilFast),
     hasRoom: () => freemem() > totalmem() * roomForSpares,
     limits: { ...gatewayLimits, ...settings.sessions },
   });
@@ -165,7 +168,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       await removeServerContainer({ docker, secrets }, container);
       await collector.collect();
     },
-    drainMs: gatewayLimits.idleMs,
+    drainMs: settings.sessions.idleMs,
     log,
   });
   const executor = createExecutor({

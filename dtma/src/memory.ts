@@ -57,6 +57,20 @@ export function nextMemoryStep(
   return now.residentBytes > state.residentAtRest + worthBytes ? "collect" : null;
 }
 
+/** What it answers is called for every piece of work that somebody waits for; the compilers wake after so many. */
+export function wakeAfter(count: number): () => void {
+  let left = count;
+  return () => {
+    left -= 1;
+    if (left === 0) wakeCompilers();
+  };
+}
+
+/** For good: what they have compiled stays. */
+function wakeCompilers(): void {
+  for (const flag of ["--opt", "--maglev"]) setFlagsFromString(flag);
+}
+
 /** Wakes the compilers once there is work for them, and gives memory back when the work is done. Holds no process open. */
 export function keepSmall(): void {
   const state: MemoryState = { isCompiling: false, residentAtRest: 0, collectedAtMs: Number.NEGATIVE_INFINITY };
@@ -70,7 +84,7 @@ export function keepSmall(): void {
     const step = nextMemoryStep(state, { atMs: at, cpuShare, residentBytes: process.memoryUsage.rss() });
     if (step === "compile") {
       state.isCompiling = true;
-      for (const flag of ["--opt", "--maglev"]) setFlagsFromString(flag);
+      wakeCompilers();
     }
     if (step === "collect") {
       collect();

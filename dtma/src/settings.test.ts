@@ -51,13 +51,20 @@ describe("readSettings", () => {
   });
 
   it("takes the numbers of sessions and spares, each within its bounds", () => {
-    expect(read().sessions).toEqual({ sessionsPerServer: 64, sessionsPerConnection: 16, queueMs: 10_000, spares: 1 });
+    expect(read().sessions).toEqual({
+      sessionsPerServer: 64,
+      sessionsPerConnection: 16,
+      queueMs: 10_000,
+      idleMs: 900_000,
+      spares: 1,
+    });
     expect(
       read(["--sessions=200", "--spares=0"], { DTMA_QUEUE_SECONDS: "0", DTMA_CONNECTION_SESSIONS: "200" }).sessions,
     ).toEqual({
       sessionsPerServer: 200,
       sessionsPerConnection: 200,
       queueMs: 0,
+      idleMs: 900_000,
       spares: 0,
     });
     expect(() => read(["--spares=5"])).toThrow("--spares must be a number from 0 to 4");

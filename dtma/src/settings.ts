@@ -51,6 +51,7 @@ first time, the token it made. Everything else goes to standard error.
   --sessions=NUMBER          open sessions of one server, 1 to 10000 (64)                 DTMA_SESSIONS
   --connection-sessions=NUMBER  open sessions of one connection (16)          DTMA_CONNECTION_SESSIONS
   --queue-seconds=NUMBER     how long a session beyond them may wait, 0 to 60 (10)   DTMA_QUEUE_SECONDS
+  --idle-seconds=NUMBER      how long a session that nobody uses is kept, 1 to 86400 (900)  DTMA_IDLE_SECONDS
   --spares=NUMBER            processes kept ready for each server in use, 0 to 4 (1)        DTMA_SPARES
   --stop-servers-on-exit     stop the servers when it ends; else they go on
   --parent-pipe              end when standard input ends
@@ -86,7 +87,13 @@ export type Settings = Readonly<{
   allowedHosts: readonly string[];
   /** How long a server may take to answer the MCP handshake. */
   answerMs: number;
-  sessions: Readonly<{ sessionsPerServer: number; sessionsPerConnection: number; queueMs: number; spares: number }>;
+  sessions: Readonly<{
+    sessionsPerServer: number;
+    sessionsPerConnection: number;
+    queueMs: number;
+    idleMs: number;
+    spares: number;
+  }>;
   /** As DOCKER_HOST. */
   dockerHost: string | undefined;
   /** Known by its hash, wherever it was read from. */
@@ -215,6 +222,7 @@ function parseFlags(argv: readonly string[]) {
         sessions: { type: "string" },
         "connection-sessions": { type: "string" },
         "queue-seconds": { type: "string" },
+        "idle-seconds": { type: "string" },
         spares: { type: "string" },
         "token-file": { type: "string" },
         "client-ca": { type: "string" },
@@ -327,7 +335,7 @@ function readNumber(flag: string, text: string, min: number, max: number): numbe
   return value;
 }
 
-type SessionFlag = "sessions" | "connection-sessions" | "queue-seconds" | "spares";
+type SessionFlag = "sessions" | "connection-sessions" | "queue-seconds" | "idle-seconds" | "spares";
 
 function readSessions(from: (flag: SessionFlag, name: string) => string | undefined): Settings["sessions"] {
   return Object.freeze({
@@ -339,6 +347,7 @@ function readSessions(from: (flag: SessionFlag, name: string) => string | undefi
       10_000,
     ),
     queueMs: readNumber("--queue-seconds", from("queue-seconds", "DTMA_QUEUE_SECONDS") ?? "10", 0, 60) * 1_000,
+    idleMs: readNumber("--idle-seconds", from("idle-seconds", "DTMA_IDLE_SECONDS") ?? "900", 1, 86_400) * 1_000,
     spares: readNumber("--spares", from("spares", "DTMA_SPARES") ?? "1", 0, 4),
   });
 }

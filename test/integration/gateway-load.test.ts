@@ -1,5 +1,4 @@
 import { request } from "node:http";
-import fc from "fast-check";
 import { afterEach, expect, test } from "vitest";
 import { connection, eventsOf, type GatewayHost, openRaw, startGateway, until } from "../fixtures/mcp-servers/gateway-host.ts";
 import { fixtureServer } from "../fixtures/mcp-servers/local-process.ts";
@@ -33,59 +32,6 @@ async function answerOf(response: Response): Promise<string> {
   for await (const event of eventsOf(response)) last = event.data;
   return last;
 }
-
-test("no session ever sees what belongs to another, whatever is cancelled or cut off in between", async () => {
-  const { host } = await gateway({});
-  const sessions = await Promise.all(Array.from({ length: 12 }, (_, index) => openRaw(host, `${(index % 3) + 1}`)));
-  let id = 1;
-  const step = fc.record({
-    session: fc.nat(sessions.length - 1),
-    act: fc.constantFrom("raw", "slow", "progress", "abort", "cancel"),
-    ms: fc.nat(40),
-  });
-  await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40 }), async (steps) => {
-      await Promise.all(
-        steps.map(async ({ session, act, ms }) => {
-          const raw = sessions[session];
-          const mine = id++;
-          const mark = `session ${session} call ${mine}`;
-          if (raw === undefined) return;
-          if (act === "cancel") {
-            const calling = raw.post(call("slow", { ms: ms + 20, mark }, mine));
-            await raw.post({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: mine } });
-            expect(JSON.parse(await answerOf(await calling)).id).toBe(mine);
-          } else if (act === "abort") {
-            const body = JSON.stringify(call("slow", { ms, mark }, mine));
-            const signal = AbortSignal.timeout(ms + 1);
-            await fetch(host.url, { method: "POST", headers: raw.headers, body, signal })
-              .then(answerOf)
-              .catch(() => undefined);
-          } else {
-            const sent = call(act, { ms, mark }, mine);
-            const meta = act === "progress" ? { params: { ...sent.params, _meta: { progressToken: mine } } } : {};
-            const response = await raw.post({ ...sent, ...meta });
-            if (act === "progress") {
-              const events = [];
-              for await (const event of eventsOf(response)) events.push(JSON.parse(event.data));
-              expect(
-                events
-                  .filter((one) => one.method === "notifications/progress")
-                  .every((one) => one.params.progressToken === mine),
-              ).toBe(true);
-              expect(events.at(-1).id).toBe(mine);
-            } else {
-              const answer = JSON.parse(await answerOf(response));
-              expect(answer.id).toBe(mine);
-              if (act === "raw") expect(JSON.parse(answer.result.content[0].text).params.arguments.mark).toBe(mark);
-            }
-          }
-        }),
-      );
-    }),
-    { numRuns: 8 },
-  );
-}, 60_000);
 
 test("sessions abandoned in every way leave no process and no session", async () => {
   const { host, local } = await gateway({ idleMs: 300, sessionsPerServer: 500, sessionsPerConnection: 500 });

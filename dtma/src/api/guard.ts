@@ -16,6 +16,7 @@ INVARIANTS
 const windowMs = 60_000;
 const failuresInWindow = 10;
 const maxAddresses = 10_000;
+const maxKnownHosts = 64;
 
 export interface Guard {
   /** FORBIDDEN for a request that a foreign page could have made. */
@@ -34,9 +35,15 @@ export function createGuard({ tokens, allowedHosts, now = Date.now }: GuardOptio
   const failures = new Map<string, { since: number; count: number }>();
   const names = new Set(["localhost", ...allowedHosts]);
 
+  /** Clients repeat theirs with every request. */
+  const knownHosts = new Set<string>();
+
   const isKnownHost = (host: string) => {
+    if (knownHosts.has(host)) return true;
     const name = hostName(host);
-    return name !== undefined && (isIP(name) !== 0 || names.has(name));
+    const isKnown = name !== undefined && (isIP(name) !== 0 || names.has(name));
+    if (isKnown && knownHosts.size < maxKnownHosts) knownHosts.add(host);
+    return isKnown;
   };
 
   /** The failures of an address that still count. */

@@ -217,8 +217,8 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
       }
     },
 
-    openProcess: (container, command, onStderr) => openProcess(calls, container.id, command, onStderr),
-    endProcesses: (container) => endAllProcesses(calls, container.id, container.execIds),
+    openProcess: (container, command, onStderr) => openProcess(calls, container, command, onStderr),
+    endProcesses: (container) => endAllProcesses(calls, container, container.execIds),
 
     async getImage(reference) {
       const image = await orUndefined(

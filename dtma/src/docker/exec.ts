@@ -1,11 +1,18 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { PassThrough } from "node:stream";
+import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AppError } from "../../../shared/errors.ts";
 import type { DockerCalls } from "./calls.ts";
 import { createFrameReader } from "./frames.ts";
-import { findProcesses, isInContainer, killCommandsInside, sessionVariable, signalProcesses } from "./processes.ts";
+import {
+  type ContainerPlace,
+  findProcesses,
+  isInContainer,
+  killCommandsInside,
+  sessionVariable,
+  signalProcesses,
+} from "./processes.ts";
 import type { ServerProcess } from "./server-process.ts";
 
 /*
@@ -26,84 +33,80 @@ type ExecState = { Running: boolean; ExitCode: number | null; Pid: number };
 /** Starts `command` in a running container; `onStderr` also sees what it complains. SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE. */
 export async function openProcess(
   calls: DockerCalls,
-  containerId: string,
+  container: ContainerPlace,
   command: string[],
   onStderr: (chunk: Buffer) => void,
 ): Promise<ServerProcess> {
   const marker = `${sessionVariable}=${randomUUID()}`;
-  const execId = await createExec(calls, containerId, command, [marker]);
+  const execId = await createExec(calls, container.id, command, [marker]);
   const socket = await calls
     .hijack({ method: "POST", path: `/exec/${execId}/start`, body: { Detach: false, Tty: false } })
     .catch((error: unknown) => {
       throw notRunning(error);
     });
 
-  const stdin = new PassThrough();
-  const stdout = new PassThrough();
-  const stderr = new PassThrough({ highWaterMark: stderrBufferBytes });
+  const stdout = new Readable({ read: () => socket.resume() });
+  const stderr = new Readable({ highWaterMark: stderrBufferBytes, read() {} });
   const readFrames = createFrameReader();
   const gone = Promise.withResolvers<number | null>();
 
   // The halves of the socket fail together; the close handler below tells the truth about the process.
-  for (const stream of [socket, stdin, stdout, stderr]) stream.on("error", () => {});
-  stdin.pipe(socket);
+  for (const stream of [socket, stdout, stderr]) stream.on("error", () => {});
   socket.on("data", (chunk: Buffer) => {
     let isFull = false;
     for (const { stream, payload } of readFrames(chunk)) {
-      if (stream === "stderr") {
+      if (stream === "stdout") isFull = !stdout.push(payload) || isFull;
+      else {
         onStderr(payload);
-        if (!stderr.writableNeedDrain) stderr.write(payload);
-      } else if (!stdout.write(payload)) {
-        isFull = true;
+        if (stderr.readableLength < stderrBufferBytes) stderr.push(payload);
       }
     }
-    if (!isFull) return;
-    socket.pause();
-    stdout.once("drain", () => socket.resume());
+    if (isFull) socket.pause();
   });
+  let isClosed = false;
   const closeOutput = () => {
-    stdout.end();
-    stderr.end();
+    if (isClosed) return;
+    isClosed = true;
+    stdout.push(null);
+    stderr.push(null);
   };
   socket.once("end", closeOutput);
   socket.once("close", () => {
     closeOutput();
-    stdin.destroy();
-    void watchExit(calls, containerId, execId, marker).then(gone.resolve);
+    void watchExit(calls, container, execId, marker).then(gone.resolve);
   });
 
   let ending: Promise<void> | undefined;
   return {
-    stdin,
+    stdin: socket,
     stdout,
     stderr,
     exited: gone.promise,
     end(graceMs = defaultGraceMs) {
-      ending ??= endProcess(calls, containerId, execId, marker, { stdin, stdout, exited: gone.promise }, graceMs).finally(() =>
-        socket.destroy(),
-      );
+      const process = { stdin: socket, stdout, exited: gone.promise };
+      ending ??= endProcess(calls, container, execId, marker, process, graceMs).finally(() => socket.destroy());
       return ending;
     },
   };
 }
 
 /** Ends whatever any DTMA ever opened in the container: execs of one that was killed are nobody's. */
-export async function endAllProcesses(calls: DockerCalls, containerId: string, execIds: string[]): Promise<void> {
+export async function endAllProcesses(calls: DockerCalls, container: ContainerPlace, execIds: string[]): Promise<void> {
   const marker = `${sessionVariable}=`;
-  await signalProcesses(await findProcesses(containerId, marker), containerId, "SIGKILL");
+  await signalProcesses(await findProcesses(container, marker), container.id, "SIGKILL");
   for (const execId of execIds) {
     const state = await getExec(calls, execId);
-    if (state?.Running === true && state.Pid > 0) await signalProcesses([state.Pid], containerId, "SIGKILL");
+    if (state?.Running === true && state.Pid > 0) await signalProcesses([state.Pid], container.id, "SIGKILL");
   }
   if (await allGone(calls, execIds, termMs)) return;
-  await killInside(calls, containerId, marker);
+  await killInside(calls, container.id, marker);
   if (await allGone(calls, execIds, killMs)) return;
   throw new AppError("INTERNAL", { message: "A process of an earlier session could not be ended." });
 }
 
 async function endProcess(
   calls: DockerCalls,
-  containerId: string,
+  container: ContainerPlace,
   execId: string,
   marker: string,
   process: Pick<ServerProcess, "stdin" | "stdout" | "exited">,
@@ -113,27 +116,32 @@ async function endProcess(
   // Output that nobody reads any more would keep the socket paused and hide its end.
   process.stdout.resume();
   const hasExited = await settlesWithin(process.exited, graceMs);
-  const targets = await targetsOf(calls, containerId, execId, marker);
+  const targets = await targetsOf(calls, container, execId, marker);
   if (hasExited && targets.length === 0) return;
-  await signalProcesses(targets, containerId, "SIGTERM");
+  await signalProcesses(targets, container.id, "SIGTERM");
   if (targets.length > 0 && (await settlesWithin(process.exited, termMs))) {
-    if ((await findProcesses(containerId, marker)).length === 0) return;
+    if ((await findProcesses(container, marker)).length === 0) return;
   }
-  await signalProcesses(await targetsOf(calls, containerId, execId, marker), containerId, "SIGKILL");
+  await signalProcesses(await targetsOf(calls, container, execId, marker), container.id, "SIGKILL");
   if (targets.length > 0 && (await settlesWithin(process.exited, killMs))) return;
-  await killInside(calls, containerId, marker);
+  await killInside(calls, container.id, marker);
   if (await settlesWithin(process.exited, killMs)) return;
   throw new AppError("INTERNAL", { message: "A process of a session could not be ended." });
 }
 
-async function targetsOf(calls: DockerCalls, containerId: string, execId: string, marker: string): Promise<number[]> {
-  const found = await findProcesses(containerId, marker);
+async function targetsOf(calls: DockerCalls, container: ContainerPlace, execId: string, marker: string): Promise<number[]> {
+  const found = await findProcesses(container, marker);
   const state = await getExec(calls, execId).catch(() => undefined);
   if (state?.Running !== true || state.Pid <= 0 || found.includes(state.Pid)) return found;
-  return (await isInContainer(state.Pid, containerId)) ? [...found, state.Pid] : found;
+  return (await isInContainer(state.Pid, container.id)) ? [...found, state.Pid] : found;
 }
 
-async function watchExit(calls: DockerCalls, containerId: string, execId: string, marker: string): Promise<number | null> {
+async function watchExit(
+  calls: DockerCalls,
+  container: ContainerPlace,
+  execId: string,
+  marker: string,
+): Promise<number | null> {
   for (let waitMs = 20; ; waitMs = Math.min(waitMs * 2, 1_000)) {
     try {
       const state = await getExec(calls, execId);
@@ -141,7 +149,7 @@ async function watchExit(calls: DockerCalls, containerId: string, execId: string
       if (!state.Running) return state.ExitCode;
     } catch {
       // Docker is away. /proc can still say that the process is gone, where it shows other processes of the container.
-      if (calls.isLocal && process.getuid?.() === 0 && (await findProcesses(containerId, marker)).length === 0) return null;
+      if (calls.isLocal && process.getuid?.() === 0 && (await findProcesses(container, marker)).length === 0) return null;
     }
     await sleep(waitMs, undefined, { ref: false });
   }

@@ -9,6 +9,11 @@ INVARIANTS
 /** Every process that the DTMA opens inside a container carries this variable. */
 export const sessionVariable = "DTMA_SESSION";
 
+const groupRoot = "/sys/fs/cgroup";
+
+/** A container, and the host pid of its first process, which leads to the group of all of them. */
+export type ContainerPlace = { id: string; pid: number | undefined };
+
 /** Whether /proc says that this host process runs in this container. */
 export async function isInContainer(pid: number, containerId: string): Promise<boolean> {
   try {
@@ -22,17 +27,17 @@ export async function isInContainer(pid: number, containerId: string): Promise<b
  * Host pids of the processes in the container whose environment holds `marker` (`NAME=value`, or `NAME=` for any value),
  * and of their descendants. Empty where /proc does not show them (other user, other machine, not Linux).
  */
-export async function findProcesses(containerId: string, marker: string): Promise<number[]> {
-  const entries = await readdir("/proc").catch(() => []);
+export async function findProcesses(container: ContainerPlace, marker: string): Promise<number[]> {
+  const pids = await pidsIn(container);
   const found = new Set<number>();
   const parents = new Map<number, number>();
-  for (const entry of entries) {
-    const pid = Number(entry);
-    if (!Number.isInteger(pid) || !(await isInContainer(pid, containerId))) continue;
-    const parent = await parentOf(pid);
-    if (parent !== undefined) parents.set(pid, parent);
-    if (await hasVariable(pid, marker)) found.add(pid);
-  }
+  await Promise.all(
+    pids.map(async (pid) => {
+      const [parent, isMarked] = await Promise.all([parentOf(pid), hasVariable(pid, marker)]);
+      if (parent !== undefined) parents.set(pid, parent);
+      if (isMarked) found.add(pid);
+    }),
+  );
   let grew = found.size > 0;
   while (grew) {
     grew = false;
@@ -44,6 +49,37 @@ export async function findProcesses(containerId: string, marker: string): Promis
     }
   }
   return [...found];
+}
+
+/** The members of the container's control group, where the kernel lists them; else whatever /proc says is in it. */
+async function pidsIn({ id, pid: first }: ContainerPlace): Promise<number[]> {
+  const listed = first === undefined ? undefined : await groupMembers(id, first);
+  if (listed !== undefined) return listed;
+  const found: number[] = [];
+  for (const entry of await readdir("/proc").catch(() => [])) {
+    const pid = Number(entry);
+    if (Number.isInteger(pid) && (await isInContainer(pid, id))) found.push(pid);
+  }
+  return found;
+}
+
+/**
+ * undefined where that cannot be known: the container's first process is gone, its group is named otherwise than its
+ * container, or has groups below it (cgroups(7)).
+ */
+async function groupMembers(containerId: string, pid: number): Promise<number[] | undefined> {
+  try {
+    const lines = (await readFile(`/proc/${pid}/cgroup`, "latin1")).split("\n");
+    const [, unified] = lines.map((line) => /^0::(.*)$/.exec(line)).find((match) => match !== null) ?? [];
+    const [, split] = lines.map((line) => /^\d+:pids:(.*)$/.exec(line)).find((match) => match !== null) ?? [];
+    const folder = split === undefined ? `${groupRoot}${unified}` : `${groupRoot}/pids${split}`;
+    if (!folder.includes(containerId)) return undefined;
+    const entries = await readdir(folder, { withFileTypes: true });
+    if (entries.some((entry) => entry.isDirectory())) return undefined;
+    return (await readFile(`${folder}/cgroup.procs`, "latin1")).split("\n").filter(Boolean).map(Number);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Signals those that are still in the container. */

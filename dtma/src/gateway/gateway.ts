@@ -28,6 +28,8 @@ export type McpGatewayDeps = {
   onSessions(server: string, count: number): void;
   /** A process could not be ended: it may still be there. */
   onFault?(fault: { server: string; error: unknown }): void;
+  /** A request has come. */
+  onRequest?(): void;
   /** Whether this machine has memory left for a process that nobody has asked for yet. */
   hasRoom(): boolean;
   limits: AdmissionLimits & SpareLimits & { idleMs: number; answerMs: number; messageBytes: number };

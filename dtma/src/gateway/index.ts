@@ -374,6 +374,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   return {
     async handle(request, response, server, caller) {
       response.on("error", () => undefined);
+      deps.onRequest?.();
       const visit = toVisit(server, caller);
       visits.add(visit);
       try {
