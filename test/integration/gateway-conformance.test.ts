@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ServerEndpoint } from "../../dtma/src/docker/server-process.ts";
+import { handshake } from "../../dtma/src/gateway/handshake.ts";
 import {
   type Revision,
   revisions,
@@ -29,9 +30,6 @@ const streamChecks = [
   "server-sse-streams-functional",
 ];
 
-/** What a handshake finds out about the server. */
-const speech = { sessions: true, stateless: true };
-
 const routes = ["directly", "before stdio", "before HTTP"] as const;
 type Route = (typeof routes)[number];
 
@@ -43,6 +41,7 @@ afterAll(async () => {
 
 /** The endpoint in front of a server, for a client without a token. */
 async function relayTo(endpoint: ServerEndpoint): Promise<{ url: string; host: GatewayHost }> {
+  const { speech } = await handshake(endpoint, { deadlineMs: 60_000, signal: new AbortController().signal });
   const host = await startGateway({ probe: { ...endpoint, speech } }, { answerMs: 30_000 });
   host.tokens.set("one", { type: "connection", entry: connection(1) });
   closers.push(() => host.close());

@@ -85,10 +85,14 @@ async function startRaw({ address = "/in?session=7", onMessage }: Script = {}): 
 }
 
 describe("the reference server over the HTTP+SSE pair behind the endpoint", () => {
-  test("shakes hands and tells its tools", async () => {
-    const endpoint = { type: "http", url: await everything(), speech } as const;
-    const found = await handshake(endpoint, { deadlineMs: 10_000, signal: new AbortController().signal });
+  test.each([
+    ["found out", undefined],
+    ["remembered", speech],
+  ])("shakes hands and tells its tools, with its speech %s", async (_how, known) => {
+    const endpoint = { type: "http", url: await everything(), ...(known === undefined ? {} : { speech: known }) } as const;
+    const found = await handshake(endpoint, { deadlineMs: 20_000, signal: new AbortController().signal });
     expect(found.tools.map(({ name }) => name)).toContain("echo");
+    expect(found.speech).toEqual(speech);
   });
 
   test("lists, calls, reports progress and asks, for a client with a session", async () => {

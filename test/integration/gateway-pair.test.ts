@@ -7,6 +7,7 @@ import {
 } from "@modelcontextprotocol/sdk/types.js";
 import { afterEach, describe, expect, test } from "vitest";
 import { createSseDecoder, type SseEvent } from "../../dtma/src/gateway/sse.ts";
+import { AppError } from "../../shared/errors.ts";
 import { connection, type GatewayHost, openRaw, startGateway, until } from "../fixtures/mcp-servers/gateway-host.ts";
 import {
   everythingServer,
@@ -301,6 +302,21 @@ describe("the pair", () => {
     pair.leave();
     await until(() => host.gateway.sessionCount("probe") === 0);
     expect((await openSession(host)).address).not.toBe(pair.address);
+  });
+
+  test("is not opened to a server that is not there or does not run", async () => {
+    const host = await gatewayFor(new AppError("SERVER_NOT_RUNNING"));
+    const statuses = [];
+    for (const url of [placeOf(host, "sse"), placeOf(host, "mcp"), new URL("../nobody/sse", host.url)]) {
+      const response = await fetch(url, { headers: host.headers("one") });
+      statuses.push([response.status, (await response.json()).error.data.code]);
+    }
+    expect(statuses).toEqual([
+      [503, "SERVER_NOT_RUNNING"],
+      [503, "SERVER_NOT_RUNNING"],
+      [404, "NOT_FOUND"],
+    ]);
+    expect(host.gateway.sessionCount("nobody")).toBe(0);
   });
 
   test("obeys the allow-list, also when it changes", async () => {

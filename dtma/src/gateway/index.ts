@@ -234,6 +234,9 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   }
 
   async function openPair(response: ServerResponse, server: string, visit: Visit): Promise<void> {
+    // There is no answer to refuse with later: whoever gets a stream may speak.
+    await deps.endpointOf(server);
+    if (visit.revoked) return refuseRevoked(response);
     const slot = await admitted(response, visit);
     if (slot === undefined) return;
     if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
