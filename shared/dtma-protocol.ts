@@ -4,10 +4,11 @@ import { connectionId, serverId, timestampMs, toolboxId } from "./model/ids.ts";
 import { operation, operationKind, toolChanges } from "./model/operation.ts";
 import { secretValues, serverName, serverSpec } from "./model/spec.ts";
 import { tool } from "./model/tool.ts";
+import { toolUsage } from "./model/usage.ts";
 
 /*
 Everything that crosses between the control centre and a DTMA. JSON over HTTP(S), `Authorization: Bearer TOKEN` on
-every route but `GET /health`.
+every route but `GET /health` and those that say so.
 
   GET    /health                          text OK
   GET    /v1/info                         → DtmaInfo
@@ -43,6 +44,7 @@ every route but `GET /health`.
   *      /mcp/servers/{name}/mcp          MCP Streamable HTTP, with a connection's token or the toolbox's own
   GET    /mcp/servers/{name}/sse          the stream of MCP's older HTTP+SSE, whose messages are posted to
   POST   /mcp/servers/{name}/message?sessionId=           both with the same tokens
+  GET    /.well-known/oauth-protected-resource[/mcp/servers/{name}/mcp]   RFC 9728, no token
 
 Beside these it answers the calls of the agent that ran on toolboxes before (dtma/src/legacy), in their own words.
 
@@ -180,6 +182,8 @@ export const accessEntry = z.object({
   tokenHash: z.string().regex(/^[a-f0-9]{64}$/),
   /** null allows every tool the server has. */
   allowedTools: z.array(z.string().max(256)).max(2_000).nullable(),
+  /** From this moment on the token is refused, and what is open with it ends; absent for ever. The toolbox's clock. */
+  expiresAt: timestampMs.optional(),
 });
 export type AccessEntry = z.infer<typeof accessEntry>;
 
@@ -192,6 +196,8 @@ export const connectionUsage = z.object({
   calls: z.int().nonnegative(),
   errors: z.int().nonnegative(),
   lastUsedAt: timestampMs,
+  /** In an `usage` event those that changed since the one before, elsewhere all; absent from an older DTMA. */
+  tools: z.array(toolUsage).optional(),
 });
 export type ConnectionUsage = z.infer<typeof connectionUsage>;
 

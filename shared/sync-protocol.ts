@@ -7,6 +7,7 @@ import { storedStates } from "./model/status.ts";
 import { template } from "./model/template.ts";
 import { tool } from "./model/tool.ts";
 import { fingerprint } from "./model/toolbox.ts";
+import { toolUsage } from "./model/usage.ts";
 
 /*
 Everything that crosses between a control centre or a DTMA and the shared database: arguments and answers of the SQL
@@ -37,9 +38,9 @@ INVARIANTS
 export const syncProtocolVersion = 1;
 
 /** The newest schema this build knows (`WhoAmI.schemaVersion`): the timestamp at the head of the last migration's name. */
-export const knownSchemaVersion = "20261127000700";
+export const knownSchemaVersion = "20261127000800";
 /** The oldest schema this build can work with; older ones are upgraded first. */
-export const oldestSchemaVersion = "20261123000600";
+export const oldestSchemaVersion = "20261127000800";
 
 /** Rows per `sync_pull` and mutations per `sync_push`; the database refuses more. */
 export const pullLimit = 5_000;
@@ -227,6 +228,8 @@ export const connectionRow = z.object({
   toolboxId: toolboxId,
   toolboxName: z.string(),
   allowedTools: z.array(z.string()).nullable(),
+  /** When its token ends; null for never, absent from a schema that knows of no end. */
+  expiresAt: timestampMs.nullish(),
   isActive: z.boolean(),
   /** Owner only: where the agent calls, and the certificate to expect there; null before the toolbox has an address. */
   endpoint: z.object({ url: z.string(), fingerprint: fingerprint.nullable() }).nullable(),
@@ -236,6 +239,8 @@ export const connectionRow = z.object({
   calls: z.int().nonnegative(),
   errors: z.int().nonnegative(),
   lastUsedAt: timestampMs.nullable(),
+  /** Owner only: the same tool by tool, published with the totals. */
+  tools: z.array(toolUsage).nullish(),
   createdAt: timestampMs,
   updatedAt: timestampMs,
 });
@@ -312,6 +317,8 @@ export const connectionPut = z.object({
   agentId: agentId,
   serverId: serverId,
   allowedTools: z.array(z.string().min(1).max(256)).max(2_000).nullable().optional(),
+  /** null for never. */
+  expiresAt: timestampMs.nullable().optional(),
   /** SHA-256 (hex) of the connection's token; required to create, a new one replaces the token. */
   tokenHash: sha256Hex.optional(),
 });
@@ -533,6 +540,8 @@ export const reportAnswer = z.object({
         server: serverName,
         tokenHash: sha256Hex,
         allowedTools: z.array(z.string()).nullable(),
+        /** Absent for never. */
+        expiresAt: timestampMs.optional(),
       }),
     )
     .nullable(),

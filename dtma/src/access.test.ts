@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type AccessEntry, accessEntry } from "../../shared/dtma-protocol.ts";
 import { openAccessList } from "./access.ts";
 import type { DataFolder } from "./data-folder.ts";
@@ -112,5 +112,89 @@ describe("the access list", () => {
     expect(list.all()).toHaveLength(1);
     await list.takeList(null, "one", nowMs + 60_000);
     expect(list.all()).toEqual([]);
+  });
+
+  describe("of entries that end", () => {
+    const ends = (token: string, expiresAt: number | undefined, id?: string): AccessEntry => ({
+      ...entry(token, null, id),
+      ...(expiresAt === undefined ? {} : { expiresAt }),
+    });
+    /** Time passes, for the timers and for the clock. */
+    async function pass(ms: number): Promise<void> {
+      for (let left = ms; left > 0; left -= 10) {
+        nowMs += Math.min(10, left);
+        await vi.advanceTimersByTimeAsync(Math.min(10, left));
+      }
+    }
+
+    beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] }));
+    afterEach(() => void vi.useRealTimers());
+
+    it("lets nobody in from that moment on, and ends what is open by then", async () => {
+      const list = await open();
+      const [short, long, forever] = [ends("a", 2_000), ends("b", 3_000), ends("c", undefined)];
+      for (const each of [short, long, forever]) await list.put(each);
+      told = [];
+      await pass(999);
+      expect([list.find("one", "a"), told]).toEqual([short, []]);
+      await pass(10);
+      expect([list.find("one", "a"), list.find("one", "b"), told]).toEqual([
+        undefined,
+        long,
+        [[short.connectionId, undefined]],
+      ]);
+      await pass(2_000);
+      expect(told).toEqual([
+        [short.connectionId, undefined],
+        [long.connectionId, undefined],
+      ]);
+      expect(list.find("one", "c")).toEqual(forever);
+      expect(list.all()).toHaveLength(3);
+    });
+
+    it("lets it in again when its end is put off, and ends it at once when it is put into the past", async () => {
+      const list = await open();
+      const short = ends("a", 2_000);
+      await list.put(short);
+      await pass(2_000);
+      told = [];
+      const later = ends("a", 9_000, short.connectionId);
+      await list.put(later);
+      expect([list.find("one", "a"), told]).toEqual([later, [[short.connectionId, later]]]);
+      told = [];
+      await list.put(ends("a", 1, short.connectionId));
+      expect([list.find("one", "a"), told]).toEqual([undefined, [[short.connectionId, undefined]]]);
+      await pass(60_000);
+      expect(told).toHaveLength(1);
+    });
+
+    it("keeps the end over a restart, also of the database's list", async () => {
+      const listed = ends("a", 2_000);
+      await (await open()).takeList([listed], "hash", nowMs);
+      const after = await open();
+      expect(after.find("one", "a")).toEqual(listed);
+      nowMs = 2_000;
+      expect(after.find("one", "a")).toBeUndefined();
+      expect((await open()).find("one", "a")).toBeUndefined();
+    });
+
+    it("notices within half a minute that the clock was set", async () => {
+      const list = await open();
+      const one = ends("a", 86_400_000);
+      await list.put(one);
+      told = [];
+      nowMs = 86_400_001;
+      expect(list.find("one", "a")).toBeUndefined();
+      await vi.advanceTimersByTimeAsync(30_000);
+      expect(told).toEqual([[one.connectionId, undefined]]);
+    });
+
+    it("waits for an end that is further away than a timer can count", async () => {
+      const list = await open();
+      await list.put(ends("a", Date.UTC(2100, 0)));
+      told = [];
+      await vi.advanceTimersByTimeAsync(120_000);
+      expect(told).toEqual([]);
+    });
   });
 });

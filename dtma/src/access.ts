@@ -13,11 +13,14 @@ INVARIANTS
   answered. One of the database's list applies at once, and is on disk before its hash counts as known.
 - A removal that could not be written still ends what is open, and asking again writes it: nothing is answered as done that
   the next start would not know.
-- A token that was replaced ends the sessions that were opened with it.
+- A token that was replaced ends the sessions that were opened with it, and so does the end of an entry, at that moment. From
+  then on the entry is in the list, but lets nobody in.
 - A file that cannot be understood lets nobody in: the database's list is asked for as a whole again.
 */
 
 const fileName = "access.json";
+/** A clock that was set, or a machine that slept, is noticed after this long. */
+const longestWaitMs = 30_000;
 
 const kept = z.object({
   listed: z.array(accessEntry),
@@ -33,8 +36,10 @@ const kept = z.object({
 
 export interface AccessList {
   all(): AccessEntry[];
-  /** Who a token belongs to on this server. */
+  /** Who a token belongs to on this server; undefined from the moment its entry ends. */
   find(server: string, token: string): AccessEntry | undefined;
+  /** Whether it is the token of any entry that has not ended. */
+  isKnown(token: string): boolean;
   put(entry: AccessEntry): Promise<void>;
   /** Nothing happens when there is no such entry. */
   remove(connectionId: string): Promise<void>;
@@ -61,6 +66,10 @@ export async function openAccessList(
   };
   let listHash = stored.listHash;
   let entries = mergeAccess(sources);
+  let byToken = indexed(entries);
+  /** What is open with these has been ended. */
+  const ended = new Set<string>();
+  let timer: NodeJS.Timeout | undefined;
   let lastWrite: Promise<void> = Promise.resolve();
   let isUnsaved = false;
 
@@ -84,14 +93,43 @@ export async function openAccessList(
     const before = entries;
     sources = next;
     entries = mergeAccess(next);
+    byToken = indexed(entries);
     return compareAccess(before, entries);
   }
 
+  const isOver = ({ expiresAt }: AccessEntry): boolean => expiresAt !== undefined && expiresAt <= now();
+
+  /** Wakes up when the next entry ends. */
+  function awaitEnd(): void {
+    clearTimeout(timer);
+    let next = Number.POSITIVE_INFINITY;
+    for (const entry of entries.values())
+      if (entry.expiresAt !== undefined && !ended.has(entry.connectionId)) next = Math.min(next, entry.expiresAt);
+    if (next === Number.POSITIVE_INFINITY) return;
+    timer = setTimeout(endOver, Math.min(Math.max(1, next - now()), longestWaitMs));
+    timer.unref();
+  }
+
+  function endOver(): void {
+    for (const [id, entry] of entries) {
+      if (ended.has(id) || !isOver(entry)) continue;
+      ended.add(id);
+      log.info("access.ended", { connectionId: id });
+      onChange(id, undefined).catch((error: unknown) => log.error("access.not-ended", error, { connectionId: id }));
+    }
+    awaitEnd();
+  }
+
   async function tell(changes: ReturnType<typeof change>): Promise<void> {
+    for (const { connectionId: id, entry } of changes) {
+      if (entry !== undefined && isOver(entry)) ended.add(id);
+      else ended.delete(id);
+    }
+    awaitEnd();
     await Promise.all(
       changes.map(async ({ connectionId: id, kind, entry }) => {
-        if (kind === "removed" || kind === "renewed") await onChange(id, undefined);
-        if (kind !== "removed") await onChange(id, entry);
+        if (kind === "removed" || kind === "renewed" || ended.has(id)) await onChange(id, undefined);
+        if (kind !== "removed" && !ended.has(id)) await onChange(id, entry);
       }),
     );
   }
@@ -105,12 +143,18 @@ export async function openAccessList(
     }
   }
 
+  for (const [id, entry] of entries) if (isOver(entry)) ended.add(id);
+  awaitEnd();
   return {
     all: () => [...entries.values()],
     find(server, token) {
       // A lookup by the hash of a random token leaks nothing useful through its timing.
+      const entry = byToken.get(tokenKey(server, hashToken(token)));
+      return entry === undefined || isOver(entry) ? undefined : entry;
+    },
+    isKnown(token) {
       const hash = hashToken(token);
-      return [...entries.values()].find((entry) => entry.server === server && entry.tokenHash === hash);
+      return [...entries.values()].some((entry) => entry.tokenHash === hash && !isOver(entry));
     },
     put(entry) {
       const said: Direct = { said: "put", connectionId: entry.connectionId, entry, at: now() };
@@ -158,6 +202,14 @@ export async function openAccessList(
       await apply({ listed: new Map(), direct });
     },
   };
+}
+
+function tokenKey(server: string, tokenHash: string): string {
+  return `${server} ${tokenHash}`;
+}
+
+function indexed(entries: ReadonlyMap<string, AccessEntry>): Map<string, AccessEntry> {
+  return new Map([...entries.values()].map((entry) => [tokenKey(entry.server, entry.tokenHash), entry]));
 }
 
 /** A toolbox that never had a database kept a plain list. */

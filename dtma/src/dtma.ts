@@ -48,7 +48,7 @@ import { createSecrets } from "./secrets.ts";
 import { removeServerContainer, secretsFolderOf } from "./server-container.ts";
 import { createServerLogs, type LogOptions } from "./server-logs.ts";
 import { createServers } from "./servers.ts";
-import { reachableHost, type Settings, SettingsError } from "./settings.ts";
+import { isLoopback, reachableHost, type Settings, SettingsError } from "./settings.ts";
 import { openSpeeches } from "./speeches.ts";
 import { createStats } from "./stats.ts";
 import { openTokens } from "./tokens.ts";
@@ -76,6 +76,9 @@ const gatewayLimits = {
   answerMs: 300_000,
   messageBytes: 16 * 2 ** 20,
 };
+
+/** A client that starts asks for a lot at once. */
+const secondsInBurst = 4;
 
 /** Where tests may reach in: what changes the world, seen before anybody else has it, and the routes there are. */
 export type Seams = {
@@ -151,6 +154,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       totals.noteChange();
       hub.emit({ type: "usage", usage });
     },
+    isListed: (name, tool) => servers.get(name)?.tools?.some((listed) => listed.name === tool) === true,
     onSessions(name, count) {
       servers.noteSessions(name, count);
       drains.look(name);
@@ -158,7 +162,11 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     onFault: ({ server, error }) => log.error("session.not-ended", error, { server }),
     onRequest: wakeAfter(requestsUntilFast),
     hasRoom: () => freemem() > totalmem() * roomForSpares,
-    limits: { ...gatewayLimits, ...settings.sessions },
+    limits: {
+      ...gatewayLimits,
+      ...settings.sessions,
+      calls: { perSecond: settings.callsPerSecond, burst: secondsInBurst * settings.callsPerSecond },
+    },
   });
   const collector = createCollector({ docker, scope, images, network });
   const drains = createDrains({
@@ -315,7 +323,11 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     clientCa: settings.clientCa,
     tokens,
     audit,
-    guard: createGuard({ tokens, allowedHosts: [hostname().toLowerCase(), ...settings.allowedHosts] }),
+    guard: createGuard({
+      tokens,
+      allowedHosts: [hostname().toLowerCase(), ...settings.allowedHosts],
+      isOnLoopback: isLoopback(settings.host),
+    }),
     limits: createLimits(settings),
     servers,
     operations,

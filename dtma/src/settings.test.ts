@@ -26,6 +26,7 @@ describe("readSettings", () => {
       enrolment: undefined,
       clientCa: undefined,
       changesPerMinute: 600,
+      callsPerSecond: 50,
     });
   });
 
@@ -88,6 +89,7 @@ describe("readSettings", () => {
     [["--label=novalue"], /--label must be/],
     [["--reporting-file=/none"], /The reporting file \/none does not exist/],
     [["--changes-per-minute=0"], /--changes-per-minute must be a number/],
+    [["--calls-per-second=0"], /--calls-per-second must be a number/],
     [["--client-ca=/none"], /The file of the client authority \/none does not exist/],
     [["--client-ca=/none", "--http"], /need HTTPS/],
     [["--token-file=/none"], /The token file \/none does not exist/],

@@ -39,6 +39,8 @@ first time, the token it made. Everything else goes to standard error.
   --client-ca=FILE           only clients with a certificate of this authority (PEM)      DTMA_CLIENT_CA
                              may connect
   --changes-per-minute=NUMBER  changing calls of one token, 1 to 100000 (600)            DTMA_CHANGES_PER_MINUTE
+  --calls-per-second=NUMBER  MCP messages of one connection, 1 to 100000 (50); four       DTMA_CALLS_PER_SECOND
+                             times as many at once after a pause
   --reporting-file=FILE      where to report to until a control centre says so            DTMA_REPORTING_FILE
   --scope=NAME               keeps several on one Docker engine apart (default)           DTMA_SCOPE
   --label=NAME=VALUE         put on everything it makes in Docker; may be repeated
@@ -103,6 +105,8 @@ export type Settings = Readonly<{
   /** PEM of the authority whose clients may connect; undefined lets everybody in to show a token. */
   clientCa: string | undefined;
   changesPerMinute: number;
+  /** MCP messages of one connection. */
+  callsPerSecond: number;
   /** null reads none. It need not exist. */
   configurationFile: string | null;
   /** What is read but means nothing here any more, as sentences. */
@@ -173,6 +177,12 @@ export function readSettings({ argv, env, readFile, isRoot, execPath }: Sources)
       1,
       100_000,
     ),
+    callsPerSecond: readNumber(
+      "--calls-per-second",
+      from(flags["calls-per-second"], "DTMA_CALLS_PER_SECOND") ?? "50",
+      1,
+      100_000,
+    ),
     configurationFile: flags.config === "none" ? null : (flags.config ?? configurationPath),
     remarks: Object.freeze(remarksOn(configuration)),
     hasApiBaseUrl: from(undefined, "AGENTOPIA_API_BASE_URL") !== undefined,
@@ -227,6 +237,7 @@ function parseFlags(argv: readonly string[]) {
         "token-file": { type: "string" },
         "client-ca": { type: "string" },
         "changes-per-minute": { type: "string" },
+        "calls-per-second": { type: "string" },
         "reporting-file": { type: "string" },
         config: { type: "string" },
       },

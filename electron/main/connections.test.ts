@@ -70,9 +70,9 @@ afterEach(() => {
 
 describe("what a toolbox is told about a connection", () => {
   it("ends with its revocation, also when a change was still on its way", async () => {
-    const id = await connections.connect(agent.id, server.id, null);
+    const id = await connections.connect({ agentId: agent.id, serverId: server.id, allowedTools: null, expiresAt: null });
     const change = toolbox.hold();
-    const changing = connections.setAllowedTools(id, ["echo"]);
+    const changing = connections.setAccess(id, { allowedTools: ["echo"] });
     await change.arrived.promise;
     const disconnecting = connections.disconnect(id);
     await new Promise((resolve) => setImmediate(resolve));
@@ -83,7 +83,7 @@ describe("what a toolbox is told about a connection", () => {
   });
 
   it("ends with its revocation, also when the keychain took its time, and leaves no token", async () => {
-    const id = await connections.connect(agent.id, server.id, null);
+    const id = await connections.connect({ agentId: agent.id, serverId: server.id, allowedTools: null, expiresAt: null });
     const answer = Promise.withResolvers<void>();
     const get = vault.get;
     vault.get = async (key) => {
@@ -91,7 +91,7 @@ describe("what a toolbox is told about a connection", () => {
       await answer.promise;
       return value;
     };
-    const changing = connections.setAllowedTools(id, ["echo"]);
+    const changing = connections.setAccess(id, { allowedTools: ["echo"] });
     const disconnecting = connections.disconnect(id);
     await new Promise((resolve) => setImmediate(resolve));
     answer.resolve();
@@ -101,16 +101,40 @@ describe("what a toolbox is told about a connection", () => {
   });
 
   it("ends with the newest allow-list, also when an older one was slow", async () => {
-    const id = await connections.connect(agent.id, server.id, null);
+    const id = await connections.connect({ agentId: agent.id, serverId: server.id, allowedTools: null, expiresAt: null });
     const older = toolbox.hold();
-    const first = connections.setAllowedTools(id, ["echo", "wide"]);
+    const first = connections.setAccess(id, { allowedTools: ["echo", "wide"] });
     await older.arrived.promise;
-    const second = connections.setAllowedTools(id, ["echo"]);
+    const second = connections.setAccess(id, { allowedTools: ["echo"] });
     await new Promise((resolve) => setImmediate(resolve));
     older.released.resolve();
     await Promise.all([first, second]);
     expect(toolbox.access.get(id)?.allowedTools).toEqual(["echo"]);
     expect(store.mustGet("connections", id)).toMatchObject({ allowedTools: ["echo"], delivery: "delivered" });
+  });
+
+  it("has its end, and no end any more once that is taken back", async () => {
+    const expiresAt = Date.now() + 86_400_000;
+    const id = await connections.connect({ agentId: agent.id, serverId: server.id, allowedTools: ["echo"], expiresAt });
+    expect(toolbox.access.get(id)).toMatchObject({ allowedTools: ["echo"], expiresAt });
+    await connections.setAccess(id, { allowedTools: null });
+    expect(toolbox.access.get(id)).toMatchObject({ allowedTools: null, expiresAt });
+    await connections.setAccess(id, { expiresAt: null });
+    expect(toolbox.access.get(id)).not.toHaveProperty("expiresAt");
+    expect(store.mustGet("connections", id)).toMatchObject({ allowedTools: null, delivery: "delivered" });
+    expect(store.mustGet("connections", id)).not.toHaveProperty("expiresAt");
+  });
+
+  it("is told again when its end was changed while the toolbox was being told of another", async () => {
+    const id = await connections.connect({ agentId: agent.id, serverId: server.id, allowedTools: null, expiresAt: null });
+    const older = toolbox.hold();
+    const first = connections.setAccess(id, { expiresAt: 1_000 });
+    await older.arrived.promise;
+    const second = connections.setAccess(id, { expiresAt: 2_000 });
+    older.released.resolve();
+    await Promise.all([first, second]);
+    expect(toolbox.access.get(id)).toMatchObject({ expiresAt: 2_000 });
+    expect(store.mustGet("connections", id)).toMatchObject({ expiresAt: 2_000, delivery: "delivered" });
   });
 
   it("is not kept back by another connection that cannot be told", async () => {
@@ -130,9 +154,9 @@ describe("what a toolbox is told about a connection", () => {
   });
 
   it("stays to be told when the token was renewed meanwhile and the new one did not arrive", async () => {
-    const id = await connections.connect(agent.id, server.id, null);
+    const id = await connections.connect({ agentId: agent.id, serverId: server.id, allowedTools: null, expiresAt: null });
     const older = toolbox.hold();
-    const first = connections.setAllowedTools(id, ["echo"]);
+    const first = connections.setAccess(id, { allowedTools: ["echo"] });
     await older.arrived.promise;
     const renewal = toolbox.hold();
     const second = connections.renew(id);

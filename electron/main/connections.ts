@@ -27,12 +27,16 @@ INVARIANTS
 - Other people's connections are their own: no token of theirs is made here, and nothing of theirs is delivered from here.
 */
 
+/** What a connection may use, and until when; null is all of them, and for ever. */
+export type AccessOf = { allowedTools: string[] | null; expiresAt: number | null };
+
 export interface Connections {
-  connect(agentId: AgentId, serverId: ServerId, allowedTools: string[] | null): Promise<ConnectionId>;
+  connect(link: { agentId: AgentId; serverId: ServerId } & AccessOf): Promise<ConnectionId>;
   disconnect(id: ConnectionId): Promise<void>;
   /** Revokes a connection, also one whose row went with its server. */
   revoke(connection: Connection): Promise<void>;
-  setAllowedTools(id: ConnectionId, allowedTools: string[] | null): Promise<void>;
+  /** What is left out stays. */
+  setAccess(id: ConnectionId, access: { [Key in keyof AccessOf]?: AccessOf[Key] | undefined }): Promise<void>;
   /** Makes a new token; whoever holds the old one is refused from then on. */
   renew(id: ConnectionId): Promise<void>;
   listTools(id: ConnectionId, signal: AbortSignal | undefined): Promise<Tool[]>;
@@ -112,13 +116,20 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
       // Revoked while the keychain took its time: the token may have been made just now.
       if (connection === undefined) return forgetToken(id);
       const { toolboxId, spec } = serverOf(connection);
-      const { allowedTools } = connection;
-      const entry: AccessEntry = { connectionId: id, server: spec.name, tokenHash: hashOf(token), allowedTools };
+      const { allowedTools, expiresAt } = connection;
+      const entry: AccessEntry = {
+        connectionId: id,
+        server: spec.name,
+        tokenHash: hashOf(token),
+        allowedTools,
+        ...(expiresAt === undefined ? {} : { expiresAt }),
+      };
       await links.client(toolboxId).putAccess(entry);
       const isStillToken = (await vault.get({ kind: "connection", id })) === token;
       store.write((tx) => {
         const row = tx.get("connections", id);
-        const isStillThis = row !== undefined && JSON.stringify(row.allowedTools) === JSON.stringify(allowedTools);
+        const isStillThis =
+          row !== undefined && row.expiresAt === expiresAt && JSON.stringify(row.allowedTools) === JSON.stringify(allowedTools);
         if (isStillThis && isStillToken) tx.patch("connections", id, { delivery: "delivered" });
       });
     });
@@ -192,7 +203,7 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
   }
 
   return {
-    async connect(agentId, serverId, allowedTools) {
+    async connect({ agentId, serverId, allowedTools, expiresAt }) {
       store.mustGet("agents", agentId);
       const { toolboxId } = store.mustGet("servers", serverId);
       const connection: Connection = {
@@ -200,6 +211,7 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
         agentId,
         serverId,
         allowedTools,
+        ...(expiresAt === null ? {} : { expiresAt }),
         delivery: "pending",
         calls: 0,
         errors: 0,
@@ -221,11 +233,22 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
     },
     disconnect: (id) => revoke(store.mustGet("connections", id)),
     revoke,
-    async setAllowedTools(id, allowedTools) {
-      const connection: Connection = { ...store.mustGet("connections", id), allowedTools, delivery: "pending" };
+    async setAccess(id, { allowedTools, expiresAt }) {
+      const { expiresAt: before, ...known } = store.mustGet("connections", id);
+      const end = expiresAt === undefined ? before : (expiresAt ?? undefined);
+      const connection: Connection = {
+        ...known,
+        ...(allowedTools === undefined ? {} : { allowedTools }),
+        ...(end === undefined ? {} : { expiresAt: end }),
+        delivery: "pending",
+      };
       store.write((tx) => {
         tx.put("connections", connection);
-        tx.enqueue(connectionChanged(connection, titleOf(connection), { allowedTools }));
+        const changes = {
+          ...(allowedTools === undefined ? {} : { allowedTools }),
+          ...(expiresAt === undefined ? {} : { expiresAt }),
+        };
+        tx.enqueue(connectionChanged(connection, titleOf(connection), changes));
       });
       const toolboxId = store.get("servers", connection.serverId)?.toolboxId;
       if (toolboxId !== undefined && isMine(connection)) await tryDelivery("allow-list", toolboxId, () => send(connection));

@@ -8,6 +8,7 @@ import { AppError } from "../../shared/errors.ts";
 import type { OperationId } from "../../shared/model/ids.ts";
 import type { Operation } from "../../shared/model/operation.ts";
 import type { Server } from "../../shared/model/server.ts";
+import type { ToolUsage } from "../../shared/model/usage.ts";
 import { rows } from "../../test/fixtures/rows.ts";
 import { applyEvent } from "./observation.ts";
 import { openStore, type Store } from "./store/index.ts";
@@ -108,6 +109,37 @@ describe("a snapshot", () => {
     store.write((tx) => tx.patch("servers", server.id, { desired: "deleted" }));
     apply(snapshot());
     expect(store.get("servers", server.id)).toBeUndefined();
+  });
+});
+
+describe("what connections did", () => {
+  const link = rows.connection(rows.agent().id, rows.server(box.id).id);
+  const usage = (tool: string, calls: number): ToolUsage => ({
+    tool,
+    calls,
+    errors: {},
+    latency: [calls],
+    latencySumMs: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    lastUsedAt: 5,
+  });
+  const counts = { connectionId: link.id, errors: 0, lastUsedAt: 9 };
+  const booked = () => store.mustGet("connections", link.id);
+  beforeEach(() => store.write((tx) => tx.putSynced("connections", link)));
+
+  it("is kept tool by tool: an event tells of those that changed, a snapshot of all", () => {
+    apply(snapshot({ usage: [{ ...counts, calls: 3, tools: [usage("a", 1), usage("b", 2)] }] }));
+    apply({ type: "usage", usage: { ...counts, calls: 4, tools: [usage("b", 3)] } });
+    expect(booked()).toMatchObject({ calls: 4, tools: [usage("a", 1), usage("b", 3)] });
+    apply(snapshot({ usage: [{ ...counts, calls: 1, tools: [usage("b", 1)] }] }));
+    expect(booked()).toMatchObject({ calls: 1, tools: [usage("b", 1)] });
+  });
+
+  it("is understood from a toolbox that does not count by tool", () => {
+    apply({ type: "usage", usage: { ...counts, calls: 4 } });
+    expect(booked()).toMatchObject({ calls: 4, lastUsedAt: 9 });
+    expect(booked()).not.toHaveProperty("tools");
   });
 });
 

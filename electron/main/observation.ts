@@ -1,9 +1,10 @@
 import type { Activity } from "../../shared/contract/state.ts";
-import type { DtmaEvent, ServerObservation } from "../../shared/dtma-protocol.ts";
+import type { ConnectionUsage, DtmaEvent, ServerObservation } from "../../shared/dtma-protocol.ts";
 import { AppError } from "../../shared/errors.ts";
 import type { ToolboxId } from "../../shared/model/ids.ts";
 import type { Operation } from "../../shared/model/operation.ts";
 import type { Server } from "../../shared/model/server.ts";
+import { mergeToolUsage } from "../../shared/model/usage.ts";
 import { forgetServer } from "./servers.ts";
 import type { Writer } from "./store/index.ts";
 import { serverChanged } from "./sync/payloads.ts";
@@ -44,7 +45,7 @@ export function applyEvent(tx: Writer, toolboxId: ToolboxId, event: DtmaEvent, n
         const seen = new Set<string>(event.servers.map(({ serverId }) => serverId));
         for (const row of tx.list("servers", { toolbox_id: toolboxId })) if (!seen.has(row.id)) observeAbsence(tx, row, nowMs);
       }
-      for (const usage of event.usage) observeUsage(tx, usage);
+      for (const usage of event.usage) observeUsage(tx, usage, true);
       return;
     }
     case "server":
@@ -57,7 +58,7 @@ export function applyEvent(tx: Writer, toolboxId: ToolboxId, event: DtmaEvent, n
     case "operation":
       return observeOperation(tx, toolboxId, event.operation);
     case "usage":
-      return observeUsage(tx, event.usage);
+      return observeUsage(tx, event.usage, false);
     case "heartbeat":
       return tx.patch("toolboxes", toolboxId, {
         docker: event.docker,
@@ -158,10 +159,19 @@ function endLostOperations(tx: Writer, toolboxId: ToolboxId, known: Operation[],
   }
 }
 
-function observeUsage(tx: Writer, usage: Extract<DtmaEvent, { type: "usage" }>["usage"]): void {
-  const { connectionId, calls, errors, lastUsedAt } = usage;
-  const isShared = tx.get("connections", connectionId)?.shared !== undefined;
-  tx.patch("connections", connectionId, isShared ? { lastUsedAt } : { calls, errors, lastUsedAt });
+/** An event tells of the tools that changed, a snapshot of all. */
+function observeUsage(tx: Writer, usage: ConnectionUsage, isWhole: boolean): void {
+  const { connectionId, calls, errors, lastUsedAt, tools } = usage;
+  const known = tx.get("connections", connectionId);
+  if (known === undefined) return;
+  // The database's totals are over all toolboxes the server was on; who gets them tool by tool keeps to them.
+  const isShared = known.shared !== undefined;
+  const isToldByDatabase = isShared && tx.sync.synced("connections", connectionId)?.row?.tools != null;
+  tx.patch("connections", connectionId, {
+    ...(isShared ? {} : { calls, errors }),
+    ...(tools === undefined || isToldByDatabase ? {} : { tools: isWhole ? tools : mergeToolUsage(known.tools ?? [], tools) }),
+    lastUsedAt,
+  });
 }
 
 function observeLoad(tx: Writer, toolboxId: ToolboxId, event: Extract<DtmaEvent, { type: "stats" }>, nowMs: number): void {

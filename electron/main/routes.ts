@@ -124,12 +124,10 @@ export function createRoutes(deps: RouteDeps) {
     },
     connections: {
       connect: os.connections.connect.handler(async ({ input }) => ({
-        id: await connections.connect(input.agentId, input.serverId, input.allowedTools),
+        id: await connections.connect(input),
       })),
       disconnect: os.connections.disconnect.handler(({ input }) => connections.disconnect(input.id)),
-      setAllowedTools: os.connections.setAllowedTools.handler(({ input }) =>
-        connections.setAllowedTools(input.id, input.allowedTools),
-      ),
+      setAccess: os.connections.setAccess.handler(({ input: { id, ...access } }) => connections.setAccess(id, access)),
       listTools: os.connections.listTools.handler(({ input, signal }) => connections.listTools(input.id, signal)),
       callTool: os.connections.callTool.handler(({ input, signal }) =>
         told(connections.callTool(input.id, { name: input.tool, arguments: input.arguments }, signal ?? never)),

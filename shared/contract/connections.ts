@@ -1,7 +1,7 @@
 import { eventIterator } from "@orpc/contract";
 import { z } from "zod";
 import { agentName, allowedTools } from "../model/agent.ts";
-import { agentId, connectionId, serverId } from "../model/ids.ts";
+import { agentId, connectionId, serverId, timestampMs } from "../model/ids.ts";
 import { tool } from "../model/tool.ts";
 import { route } from "./route.ts";
 
@@ -36,14 +36,27 @@ export const toolCallEvent = z.discriminatedUnion("type", [
 ]);
 export type ToolCallEvent = z.infer<typeof toolCallEvent>;
 
+/** When a connection ends; null for never. */
+const expiresAt = timestampMs.nullable();
+
 export const connectionsContract = {
   /** Links an agent to a server. ALREADY_EXISTS when they are linked; works while the toolbox is away. */
   connect: route("user")
-    .input(z.object({ agentId: agentId, serverId: serverId, allowedTools: allowedTools.default(null) }))
+    .input(
+      z.object({
+        agentId: agentId,
+        serverId: serverId,
+        allowedTools: allowedTools.default(null),
+        expiresAt: expiresAt.default(null),
+      }),
+    )
     .output(byConnection),
   /** Revokes the token and removes the link. */
   disconnect: route("user").input(byConnection).output(z.void()),
-  setAllowedTools: route("user").input(byConnection.extend({ allowedTools })).output(z.void()),
+  /** Changes what a connection may use, and for how long; what is left out stays. */
+  setAccess: route("user")
+    .input(byConnection.extend({ allowedTools: allowedTools.optional(), expiresAt: expiresAt.optional() }))
+    .output(z.void()),
   /** Asks the server, through the connection, which tools it offers: what the agent itself would see. */
   listTools: route("user").input(byConnection).output(z.array(tool)),
   /**

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { agentId, connectionId, serverId, timestampMs, toolboxId } from "./ids.ts";
 import { storedStates } from "./status.ts";
+import { toolUsage } from "./usage.ts";
 
 export const agentName = z.string().trim().min(1, "Give it a name.").max(80);
 
@@ -24,11 +25,15 @@ export const connection = z.object({
   agentId: agentId,
   serverId: serverId,
   allowedTools: allowedTools,
-  /** Whether the toolbox has this very allow-list and token; pending changes are sent when it answers again. */
+  /** From then on its token is refused, by the toolbox's clock; absent for never. */
+  expiresAt: timestampMs.optional(),
+  /** Whether the toolbox has this very allow-list, end and token; pending changes are sent when it answers again. */
   delivery: z.enum(["pending", "delivered"]),
   calls: z.int().nonnegative(),
   errors: z.int().nonnegative(),
   lastUsedAt: timestampMs.nullable(),
+  /** The same tool by tool; absent while nobody told. */
+  tools: z.array(toolUsage).optional(),
   createdAt: timestampMs,
   /** What the shared database says of it; absent while only this computer knows it. */
   shared: z

@@ -138,7 +138,7 @@ describe.skipIf(!parts.docker)("a control centre with this computer as its toolb
     );
     expect((await centre.client.connections.listTools(connection)).length).toBeGreaterThan(3);
 
-    await centre.client.connections.setAllowedTools({ id: connection.id, allowedTools: ["echo"] });
+    await centre.client.connections.setAccess({ id: connection.id, allowedTools: ["echo"] });
     expect((await centre.client.connections.listTools(connection)).map(({ name }) => name)).toEqual(["echo"]);
 
     const call = { id: connection.id, tool: "echo", arguments: { message: "hello from the test" } };

@@ -97,6 +97,20 @@ describe.skipIf(!parts.postgres)("reports of a toolbox", () => {
     ]);
   });
 
+  it("bring back when access ends, as its owner said last", async () => {
+    const put = (expiresAt: number | null, base: number) =>
+      pushAll(space.user, [
+        mutation("connection.put", ids.connection, { agentId: ids.agent, serverId: ids.running, expiresAt }, base),
+      ]);
+    const ofIt = async () => (await report(both())).access?.find(({ connectionId }) => connectionId === ids.connection);
+    await put(1_900_000_000_123, 1);
+    expect(await ofIt()).toMatchObject({ allowedTools: null, expiresAt: 1_900_000_000_123 });
+    expect(await rowOf("connection", ids.connection, space.user)).toMatchObject({ expiresAt: 1_900_000_000_123 });
+    await put(null, 2);
+    expect(await ofIt()).not.toHaveProperty("expiresAt");
+    expect(await rowOf("connection", ids.connection, space.user)).toMatchObject({ expiresAt: null });
+  });
+
   it("send a list only while the toolbox does not have it", async () => {
     const { accessHash, desiredHash } = await report(both());
     expect(await report(both(), { have: { accessHash, desiredHash } })).toMatchObject({ access: null, desired: null });
@@ -192,6 +206,43 @@ describe.skipIf(!parts.postgres)("reports of a toolbox", () => {
     expect(await counted()).toEqual([{ calls: 5, errors: 1 }]);
     await report(both(), { bootId: "two", usage: usage(2, 2) });
     expect(await counted()).toEqual([{ calls: 7, errors: 3 }]);
+  });
+
+  it("count by tool over restarts, for the owner alone, and keep nothing they do not know", async () => {
+    const tool = (name: string, calls: number, more: object = {}) => ({
+      tool: name,
+      calls,
+      errors: { tool: calls },
+      latency: [0, calls],
+      latencySumMs: 2 * calls,
+      bytesIn: 10 * calls,
+      bytesOut: 100 * calls,
+      lastUsedAt: 1_000,
+      ...more,
+    });
+    const usage = (tools: object[] | undefined, calls = 3) => [
+      { connectionId: ids.connection, calls, errors: 0, lastUsedAt: 1_000, ...(tools === undefined ? {} : { tools }) },
+    ];
+    const books = async () => (await rowOf("connection", ids.connection, space.user))?.tools;
+    await report(both(), { bootId: "one", usage: usage([tool("echo", 3, { secret: "canary", errors: { tool: 3, odd: 9 } })]) });
+    expect(await books()).toEqual([tool("echo", 3)]);
+    expect((await rowOf("connection", ids.connection, space.admin))?.tools).toBeNull();
+    await report(both(), { bootId: "one", usage: usage([tool("echo", 3)]) });
+    await report(both(), { bootId: "one", usage: usage([tool("echo", 4), tool("add", 1, { latency: [0, 0, 0, 1] })], 5) });
+    expect(await books()).toEqual([tool("add", 1, { latency: [0, 0, 0, 1] }), tool("echo", 4)]);
+    await report(both(), { bootId: "two", usage: usage([tool("echo", 2, { errors: { died: 1 } })], 2) });
+    expect(await books()).toEqual([
+      tool("add", 1, { latency: [0, 0, 0, 1] }),
+      tool("echo", 6, { errors: { tool: 4, died: 1 } }),
+    ]);
+    // One that does not count by tool yet takes nothing away.
+    await report(both(), { bootId: "three", usage: usage(undefined, 1) });
+    expect(await books()).toHaveLength(2);
+    const many = Array.from({ length: 300 }, (_, index) => tool(`t${index}`, 1));
+    await report(both(), { bootId: "four", usage: usage(many, 300) });
+    expect(await books()).toHaveLength(101);
+    const { rows } = await space.owner.query("select tools::text || boot_tools::text as kept from dtma.connection_usage");
+    expect(rows[0].kept).not.toContain("canary");
   });
 
   it("publish the first call at once, and later ones at most once a minute", async () => {

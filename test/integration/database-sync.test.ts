@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { pullAnswer, pushAnswer, syncErrorCode, whoAmI } from "../../shared/sync-protocol.ts";
+import { auditPage, pullAnswer, pushAnswer, syncErrorCode, whoAmI } from "../../shared/sync-protocol.ts";
 import { type Postgres, startPostgres } from "../fixtures/database.ts";
 import {
   type Change,
@@ -384,6 +384,24 @@ describe.skipIf(!parts.postgres)("the shared database", () => {
       const onTop = { ...mutation("agent.put", id, { name: "E" }), after: stale.id };
       expect(await push(space.user, [stale, onTop])).toMatchObject([{ code: "STALE" }, { code: "PREDECESSOR" }]);
       expect(await push(space.user, [{ ...onTop, after: undefined, baseRevision: 3 }])).toMatchObject([{ status: "applied" }]);
+    });
+
+    it("keeps the end of a connection apart from its allow-list, and refuses what is no moment", async () => {
+      const put = (more: object, base: number) =>
+        push(space.user, [
+          mutation("connection.put", ids.connection, { agentId: ids.agent, serverId: ids.running, ...more }, base),
+        ]);
+      expect(await put({ expiresAt: 1_900_000_000_000 }, 1)).toMatchObject([{ status: "applied", revision: 2 }]);
+      expect(await put({ allowedTools: ["echo"] }, 1)).toMatchObject([{ status: "applied", revision: 3 }]);
+      expect(await put({ expiresAt: 1_900_000_000_000 }, 1)).toMatchObject([{ status: "applied", revision: 3 }]);
+      expect(await put({ expiresAt: null }, 1)).toMatchObject([
+        { status: "conflict", code: "STALE", row: { expiresAt: 1_900_000_000_000, allowedTools: ["echo"] } },
+      ]);
+      for (const expiresAt of ["2030-01-01", -1, 1.5, 1e300, true, {}]) {
+        expect(await put({ expiresAt }, 3), String(expiresAt)).toMatchObject([{ status: "rejected", code: "INVALID_INPUT" }]);
+      }
+      const audit = auditPage.parse(await space.admin.call("sync_audit", { p_before: null, p_limit: 20 }));
+      expect(audit.entries.some(({ changes }) => "expires_at" in changes)).toBe(true);
     });
 
     it("revokes whatever happened to the connection in the meantime", async () => {

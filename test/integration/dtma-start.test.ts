@@ -122,7 +122,8 @@ it("asks for the token everywhere but at /health", async () => {
   const dtma = await bench.start({ env: noDocker });
   for (const path of ["/v1/info", "/v1/servers", "/events", "/v1/access", "/mcp/servers/any/mcp"]) {
     const wrong = await fetch(new URL(path, dtma.ready.url), { headers: { authorization: "Bearer not-the-token-of-it" } });
-    expect([path, wrong.status, wrong.headers.get("www-authenticate")]).toEqual([path, 401, "Bearer"]);
+    expect([path, wrong.status]).toEqual([path, 401]);
+    expect(wrong.headers.get("www-authenticate"), path).toMatch(/^Bearer( realm=|$)/);
   }
   expect(await (await fetch(new URL("/health", dtma.ready.url))).text()).toBe("OK");
 });

@@ -23,8 +23,8 @@ import { addToolboxRoutes, type ToolboxDeps } from "./toolbox-routes.ts";
 
 /*
 INVARIANTS
-- Every route but `GET /health` and `POST /v1/enrol` asks for a token of the toolbox; the MCP endpoint also takes a
-  connection's. It has limits and accounts of its own, and is in neither the limits nor the audit of this API.
+- Every route but `GET /health`, `POST /v1/enrol` and the metadata of the MCP endpoint asks for a token of the toolbox; the
+  endpoint also takes a connection's. It has limits and accounts of its own, and is in neither the limits nor the audit of this API.
 - Input is parsed before anything is done with it; what is wrong is named by its path.
 - Answers that are streams end with the request, and all of them when the DTMA stops.
 */

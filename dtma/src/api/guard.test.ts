@@ -52,6 +52,26 @@ describe("guard", () => {
     );
   });
 
+  it.each([
+    "evil.example@localhost",
+    "localhost/evil",
+    'localhost"x',
+    "localhost:1:2",
+    "127.0.0.1.evil.example",
+    "localhost evil.example",
+    "",
+  ])("takes no Host that says more than a name and a port: %j", (host) => {
+    expect(() => guard().checkPlace(request({ host }))).toThrow(expect.objectContaining({ code: "FORBIDDEN" }));
+  });
+
+  it("on loopback is known by loopback's addresses and the names that it was given, and by no other address", () => {
+    const local = createGuard({ tokens, allowedHosts: ["toolbox.example", "203.0.113.8"], isOnLoopback: true });
+    for (const host of ["localhost:30000", "127.0.0.1:1", "127.9.9.9", "[::1]:30000", "toolbox.example", "203.0.113.8"])
+      expect(() => local.checkPlace(request({ host })), host).not.toThrow();
+    for (const host of ["203.0.113.7:30000", "0.0.0.0:30000", "[::]:30000", "[2001:db8::1]", "rebound.example"])
+      expect(() => local.checkPlace(request({ host })), host).toThrow(expect.objectContaining({ code: "FORBIDDEN" }));
+  });
+
   it("slows an address down after ten failures, for a minute, and no other", () => {
     const one = guard();
     const codes = Array.from({ length: 12 }, () => one.refusal(request({})).code);

@@ -1,13 +1,16 @@
 import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import { AppError } from "../../../shared/errors.ts";
+import { isLoopback } from "../settings.ts";
 import type { Tokens } from "../tokens.ts";
 import { callerOf } from "./address.ts";
 
 /*
 INVARIANTS
 - A browser cannot be made to call a DTMA: a request whose Host is a name that nobody gave this host (DNS rebinding), or
-  whose Origin is another place, is refused before its token is looked at.
+  whose Origin is another place, is refused before its token is looked at. A Host that is an address cannot be rebound; of a
+  DTMA that only this machine can reach it has to be one of loopback all the same. Its port may be another one: tunnels and
+  proxies have their own.
 - Failures are counted by address and slowed down; a right token always passes, so that nobody can lock an admin out.
   Tokens have at least 16 characters, which no number of guesses exhausts. A shorter one, taken over from the agent before,
   could be guessed: it does not pass while its address is slowed down.
@@ -29,9 +32,15 @@ export interface Guard {
   refusal(request: IncomingMessage): AppError;
 }
 
-type GuardOptions = { tokens: Pick<Tokens, "find">; allowedHosts: readonly string[]; now?: () => number };
+type GuardOptions = {
+  tokens: Pick<Tokens, "find">;
+  allowedHosts: readonly string[];
+  /** Only this machine can reach it. */
+  isOnLoopback?: boolean;
+  now?: () => number;
+};
 
-export function createGuard({ tokens, allowedHosts, now = Date.now }: GuardOptions): Guard {
+export function createGuard({ tokens, allowedHosts, isOnLoopback = false, now = Date.now }: GuardOptions): Guard {
   const failures = new Map<string, { since: number; count: number }>();
   const names = new Set(["localhost", ...allowedHosts]);
 
@@ -41,7 +50,7 @@ export function createGuard({ tokens, allowedHosts, now = Date.now }: GuardOptio
   const isKnownHost = (host: string) => {
     if (knownHosts.has(host)) return true;
     const name = hostName(host);
-    const isKnown = name !== undefined && (isIP(name) !== 0 || names.has(name));
+    const isKnown = name !== undefined && (names.has(name) || (isOnLoopback ? isLoopback(name) : isIP(name) !== 0));
     if (isKnown && knownHosts.size < maxKnownHosts) knownHosts.add(host);
     return isKnown;
   };
@@ -86,6 +95,7 @@ export function createGuard({ tokens, allowedHosts, now = Date.now }: GuardOptio
 
 /** The host of a Host header without its port and brackets. */
 function hostName(host: string): string | undefined {
+  if (!/^(?:\[[\da-f:.]+\]|[\w.-]+)(?::\d{1,5})?$/i.test(host)) return undefined;
   try {
     return new URL(`http://${host}`).hostname.replace(/^\[|\]$/g, "").toLowerCase();
   } catch {

@@ -24,6 +24,8 @@ export type McpGatewayDeps = {
   onUsage(usage: ConnectionUsage): void;
   /** Counts of earlier starts, from which the new ones go on. */
   usageTotals?: readonly ConnectionUsage[];
+  /** Whether a server lists a tool: only such names, and those that were called successfully, are counted by name. */
+  isListed?(server: string, tool: string): boolean;
   /** The number of open sessions of a server changed. */
   onSessions(server: string, count: number): void;
   /** A process could not be ended: it may still be there. */
@@ -32,7 +34,14 @@ export type McpGatewayDeps = {
   onRequest?(): void;
   /** Whether this machine has memory left for a process that nobody has asked for yet. */
   hasRoom(): boolean;
-  limits: AdmissionLimits & SpareLimits & { idleMs: number; answerMs: number; messageBytes: number };
+  limits: AdmissionLimits &
+    SpareLimits & {
+      idleMs: number;
+      answerMs: number;
+      messageBytes: number;
+      /** Messages of one connection; absent for no limit. */
+      calls?: { perSecond: number; burst: number };
+    };
 };
 
 export interface McpGateway {

@@ -3,14 +3,16 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AccessEntry } from "../../../shared/dtma-protocol.ts";
 import type { ServerEndpoint } from "../docker/server-process.ts";
 import type { AllowedTools } from "./access.ts";
+import { type CallAccount, noAccount } from "./account.ts";
 import { type Asker, createAdmission, type Slot } from "./admission.ts";
 import { type Failure, sendJson } from "./client-stream.ts";
 import { isStateless, statelessRevision } from "./envelope.ts";
 import type { McpCaller, McpGateway, McpGatewayDeps, Visit } from "./gateway.ts";
 import { header, headerFault, readBody, refuse, refuseTooLarge, sessionRevisions } from "./http-edge.ts";
 import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upstream.ts";
-import { errorAnswer, errorCodes, type Message, parseClientBody } from "./json-rpc.ts";
+import { errorAnswer, errorCodes, type JsonRpcError, type Message, parseClientBody } from "./json-rpc.ts";
 import { messageAddress, opensPair, otherMethods, type Place, placeOf, sessionIdOf } from "./pair.ts";
+import { createRateLimit } from "./rate-limit.ts";
 import { Session } from "./session.ts";
 import { createSessionFace } from "./session-face.ts";
 import { createSharedUpstream } from "./shared-upstream.ts";
@@ -54,7 +56,12 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     hasRoom: deps.hasRoom,
     onFault: (server, error) => deps.onFault?.({ server, error }),
   });
-  const meter = new UsageMeter(deps.onUsage, deps.usageTotals);
+  const meter = new UsageMeter({
+    report: deps.onUsage,
+    ...(deps.usageTotals === undefined ? {} : { totals: deps.usageTotals }),
+    ...(deps.isListed === undefined ? {} : { isListed: deps.isListed }),
+  });
+  const rate = limits.calls === undefined ? undefined : createRateLimit(limits.calls);
   let client: Promise<HttpClient> | undefined;
   let closed: Promise<void> | undefined;
 
@@ -87,18 +94,13 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   const face = createStatelessFace({
     pool,
     endpointOf: deps.endpointOf,
-    onCall({ connectionId }) {
-      if (connectionId !== undefined) meter.count(connectionId, "call");
-      let isOver = false;
-      return {
-        ended(failed) {
-          if (failed && !isOver && connectionId !== undefined) meter.count(connectionId, "error");
-          isOver = true;
-        },
-      };
-    },
+    accountOf,
     answerWithinMs: Math.min(limits.idleMs, answerWithinMs),
   });
+
+  function accountOf({ connectionId }: Visit, server: string): CallAccount {
+    return connectionId === undefined ? noAccount : meter.accountOf(connectionId, server);
+  }
 
   /** A slot; a process that waits for the next stateless request makes room for one that is wanted now. */
   async function acquire(asker: Asker): Promise<Slot> {
@@ -111,9 +113,6 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
 
   function createSession(server: string, visit: Visit, slot: Slot): Session {
     const { connectionId } = visit;
-    const count = (what: "call" | "error"): void => {
-      if (connectionId !== undefined) meter.count(connectionId, what);
-    };
     const session = new Session({
       id: randomUUID(),
       server,
@@ -121,8 +120,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       allowed: visit.allowed,
       idleMs: limits.idleMs,
       messageBytes: limits.messageBytes,
-      onCall: () => count("call"),
-      onCallFailed: () => count("error"),
+      account: accountOf(visit, server),
       onEnd(ended, gone) {
         sessions.delete(ended.id);
         ending.set(ended, gone);
@@ -221,7 +219,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   async function initialize(response: ServerResponse, server: string, visit: Visit, message: Message): Promise<void> {
     const slot = await admitted(response, visit, message.id);
     if (slot === undefined) return;
-    if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
+    if (visit.connectionId !== undefined) meter.seen(visit.connectionId);
     begin(createSession(server, visit, slot), response, message);
   }
 
@@ -239,7 +237,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     if (visit.revoked) return refuseRevoked(response);
     const slot = await admitted(response, visit);
     if (slot === undefined) return;
-    if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
+    if (visit.connectionId !== undefined) meter.seen(visit.connectionId);
     const session = createSession(server, visit, slot);
     session.openPair(response, messageAddress(server, session.id));
   }
@@ -249,6 +247,15 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     const session = sessions.get(sessionIdOf(request, place) ?? "");
     if (session === undefined || session.isPair !== (place === "message")) return undefined;
     return session.server === server && session.connectionId === visit.connectionId ? session : undefined;
+  }
+
+  /** Whether a message was refused because too many came. */
+  function isFlood(response: ServerResponse, { connectionId }: Visit): boolean {
+    const waitSeconds = connectionId === undefined ? undefined : rate?.take(connectionId);
+    if (connectionId === undefined || waitSeconds === undefined) return false;
+    meter.limited(connectionId);
+    sendJson(response, 429, errorAnswer(undefined, flood), { "retry-after": String(waitSeconds) });
+    return true;
   }
 
   /** The session a request is for; undefined when the request has been refused. */
@@ -284,6 +291,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     const body = parseClientBody(bytes);
     if ("error" in body) return sendJson(response, 400, errorAnswer(undefined, body.error));
     if (visit.revoked) return refuseRevoked(response);
+    if (visit.connectionId !== undefined) rate?.charge(visit.connectionId, body.messages.length - 1);
     const [first] = body.messages;
     const isPair = place === "message";
     if (!isPair && first !== undefined && isStateless(request, first))
@@ -310,7 +318,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     if (body.batch && session.protocolVersion > "2025-03-26") {
       return refuse(response, 400, errorCodes.invalidRequest, "This revision of the protocol has no batches.");
     }
-    if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
+    if (visit.connectionId !== undefined) meter.seen(visit.connectionId);
     await session.post(response, body.messages, body.batch);
   }
 
@@ -324,7 +332,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     if (batch || message === undefined || message.kind === "response") {
       return refuse(response, 400, errorCodes.invalidRequest, "The body must be one request or notification.");
     }
-    if (visit.connectionId !== undefined) meter.count(visit.connectionId, "seen");
+    if (visit.connectionId !== undefined) meter.seen(visit.connectionId);
     if (message.kind === "request") return face.handle(request, response, server, visit, message);
     // This revision defines no notification over HTTP: a client cancels by closing the stream.
     response.writeHead(202).end();
@@ -340,6 +348,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       const allow = others.join(", ");
       return refuse(response, 405, errorCodes.invalidRequest, `The methods here are: ${allow}.`, undefined, { allow });
     }
+    if ((request.method === "POST" || opensPair(request, place)) && isFlood(response, visit)) return;
     if (request.method === "POST") return post(request, response, server, visit, place);
     if (opensPair(request, place)) return openPair(response, server, visit);
     if ((header(request, "mcp-protocol-version") ?? "") >= statelessRevision) {
@@ -407,6 +416,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       face.revoke(connectionId, revoked);
       const ended = Promise.all([endAll(those, revoked), pool.closeOwner(connectionId, revoked)]);
       meter.forget(connectionId);
+      rate?.forget(connectionId);
       await ended;
     },
 
@@ -441,6 +451,12 @@ const revoked: Failure = {
     message: "The toolbox does not accept this connection any more.",
     data: { code: "CONNECTION_REVOKED" },
   },
+};
+
+const flood: JsonRpcError = {
+  code: errorCodes.failed,
+  message: "Too many calls came from this connection. Wait a moment.",
+  data: { code: "LIMIT_REACHED" },
 };
 
 function closing(message: string): Failure {

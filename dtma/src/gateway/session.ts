@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
-import { type AllowedTools, refusal, withoutHiddenTools } from "./access.ts";
+import { type AllowedTools, calledTool, refusal, withoutHiddenTools } from "./access.ts";
+import { type Call, type CallAccount, type CallOutcome, outcomeOf, outcomeOfFailure } from "./account.ts";
 import { ClientStream, type Failure, sendJson, sseHeaders } from "./client-stream.ts";
 import { refuse } from "./http-edge.ts";
 import {
@@ -23,7 +24,14 @@ INVARIANTS
 - Nothing here waits without a bound: undelivered messages, open requests and stalled streams all have limits.
 */
 
-type OpenRequest = { stream: ClientStream; method: string; progressToken: string | undefined; cancelledAt?: number };
+type OpenRequest = {
+  stream: ClientStream;
+  method: string;
+  progressToken: string | undefined;
+  /** Of a `tools/call`. */
+  call: Call | undefined;
+  cancelledAt?: number;
+};
 
 export type SessionOptions = {
   id: string;
@@ -33,8 +41,7 @@ export type SessionOptions = {
   allowed: AllowedTools;
   idleMs: number;
   messageBytes: number;
-  onCall(): void;
-  onCallFailed(): void;
+  account: CallAccount;
   /** Called once, when the session takes no more requests; `ended` settles when its process is gone. */
   onEnd(session: Session, ended: Promise<void>): void;
 };
@@ -175,7 +182,7 @@ export class Session implements UpstreamSink {
     const stream = requests.length === 0 ? undefined : this.#openPost(response, requests, !batch);
     for (const [message, error] of refused) {
       if (message.id !== undefined && message.kind === "request")
-        this.#answer(message.id, errorAnswer(message.id, error), true);
+        this.#answer(message.id, errorAnswer(message.id, error), "refused");
       else if (stream === undefined) return refuse(response, 400, error.code, error.message);
     }
     const accepted = refused.size === 0 ? messages : messages.filter((message) => !refused.has(message));
@@ -212,8 +219,8 @@ export class Session implements UpstreamSink {
     const request = message.id === undefined ? undefined : this.#open.get(message.id);
     if (message.id === undefined || request === undefined) return undefined;
     if (request.method === "initialize") this.#noteInitialized(message, request.stream);
-    const failed = message.hasError || (request.method === "tools/call" && isErrorResult(message));
-    const saturated = this.#answer(message.id, withoutHiddenTools(message, this.#allowed), failed);
+    const outcome = request.call === undefined ? "answered" : outcomeOf(message);
+    const saturated = this.#answer(message.id, withoutHiddenTools(message, this.#allowed), outcome);
     if (request.method === "initialize" && message.hasError) void this.end(refusedInitialize);
     return saturated;
   }
@@ -257,7 +264,7 @@ export class Session implements UpstreamSink {
     }
     for (const [id, request] of this.#open) {
       if (request.cancelledAt !== undefined && now - request.cancelledAt > cancelGraceMs) {
-        this.#answer(id, errorAnswer(id, cancelled), false);
+        this.#answer(id, errorAnswer(id, cancelled), "ended");
       }
     }
     if (live && !this.awaitsInitialize) this.#lastActiveAt = now;
@@ -290,8 +297,8 @@ export class Session implements UpstreamSink {
       stream.waiting.add(id);
       const meta = memberOf(request.text, request.params, "_meta");
       const progressToken = meta && tokenAt(request.text, memberOf(request.text, meta, "progressToken"));
-      this.#open.set(id, { stream, method, progressToken });
-      if (method === "tools/call") this.#options.onCall();
+      const call = method === "tools/call" ? this.#options.account.begin(calledTool(request), request.bytes.length) : undefined;
+      this.#open.set(id, { stream, method, progressToken, call });
     }
     if (this.#pending.length > 0 && this.protocolVersion !== undefined) this.#flush(stream);
     return stream;
@@ -311,17 +318,17 @@ export class Session implements UpstreamSink {
     for (const stream of lost.slice(0, -maxStandaloneStreams)) this.#streams.delete(stream.id);
   }
 
-  #answer(id: string, bytes: Buffer, failed: boolean): Promise<void> | undefined {
+  #answer(id: string, bytes: Buffer, outcome: CallOutcome): Promise<void> | undefined {
     const request = this.#open.get(id);
     if (request === undefined) return undefined;
     this.#open.delete(id);
-    if (failed && request.method === "tools/call") this.#options.onCallFailed();
+    request.call?.end(outcome, bytes.length);
     return request.stream.deliver(bytes, id);
   }
 
   #fail(stream: ClientStream, failure: Failure): void {
     for (const id of stream.waiting) {
-      if (this.#open.get(id)?.method === "tools/call") this.#options.onCallFailed();
+      this.#open.get(id)?.call?.end(outcomeOfFailure(failure), 0);
       this.#open.delete(id);
     }
     stream.fail(failure);
@@ -432,9 +439,4 @@ function failure(message: string): Failure {
 
 function isInitialized({ method }: Message): boolean {
   return method === "notifications/initialized";
-}
-
-function isErrorResult(message: Message): boolean {
-  const isError = memberOf(message.text, message.result, "isError");
-  return isError !== undefined && message.text.startsWith("true", isError.start);
 }

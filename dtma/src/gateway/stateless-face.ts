@@ -1,7 +1,8 @@
 import { createHash, randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ServerEndpoint } from "../docker/server-process.ts";
-import { refusal, withoutHiddenTools } from "./access.ts";
+import { calledTool, refusal, withoutHiddenTools } from "./access.ts";
+import { type CallAccount, type Call as CountedCall, outcomeOf, outcomeOfFailure } from "./account.ts";
 import { AnswerStream } from "./answer-stream.ts";
 import { type Failure, sendJson } from "./client-stream.ts";
 import {
@@ -47,12 +48,10 @@ INVARIANTS
 export type StatelessDeps = {
   pool: WorkerPool;
   endpointOf(server: string): Promise<ServerEndpoint>;
-  onCall(visit: Visit, message: Message): CallCount;
+  /** The books of whoever is calling. */
+  accountOf(visit: Visit, server: string): CallAccount;
   answerWithinMs: number;
 };
-
-/** Told once how a call went. */
-export type CallCount = { ended(failed: boolean): void };
 
 export type StatelessFace = {
   /** Serves one POST; resolves when it has been answered. */
@@ -78,7 +77,7 @@ type Exchange = {
   envelope: Envelope;
   stream: AnswerStream | undefined;
   running: RunningCall | undefined;
-  count: CallCount | undefined;
+  count: CountedCall | undefined;
   /** Questions of the server nobody has answered yet, by the key the client knows them under. */
   questions: Map<string, Question>;
   /** The progress token the server knows. */
@@ -104,7 +103,11 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
     const envelope = readEnvelope(request, message);
     if ("code" in envelope) return sendJson(response, 400, errorAnswer(message.id, envelope));
     const refused = refusal(message, visit.allowed);
-    if (refused !== undefined) return sendJson(response, 200, errorAnswer(message.id, refused));
+    if (refused !== undefined) {
+      const answer = errorAnswer(message.id, refused);
+      if (envelope.method === "tools/call") countOf(server, visit, message).end("refused", answer.length);
+      return sendJson(response, 200, answer);
+    }
     const leaving = new AbortController();
     let onLeft = (): void => leaving.abort(left);
     const stream = new AnswerStream(response, () => onLeft());
@@ -115,6 +118,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
         onLeft();
       },
     });
+    let count: CountedCall | undefined;
     try {
       const endpoint = await deps.endpointOf(server);
       const want = wantOf(server, endpoint, visit, envelope);
@@ -142,6 +146,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       const exchange = isSession ? resume(server, visit, envelope) : undefined;
       const current = exchange ?? begin(server, visit, envelope);
       current.stream = stream;
+      count = current.count;
       onLeft = () => {
         leaving.abort(left);
         if (current.stream === stream) giveUp(current);
@@ -157,7 +162,9 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       await stream.closed;
     } catch (error) {
       if (error === left) return;
-      fail(stream, envelope, toFailure(error));
+      const failure = toFailure(error);
+      count?.end(outcomeOfFailure(failure), 0);
+      fail(stream, envelope, failure);
     } finally {
       streams.delete(stream);
     }
@@ -165,6 +172,10 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
 
   /** The worker that a call runs on, for what its server said about itself. */
   const welcomes = new WeakMap<Exchange, Worker>();
+
+  function countOf(server: string, visit: Visit, message: Message): CountedCall {
+    return deps.accountOf(visit, server).begin(calledTool(message), message.bytes.length);
+  }
 
   function begin(server: string, visit: Visit, envelope: Envelope): Exchange {
     return {
@@ -175,7 +186,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       envelope,
       stream: undefined,
       running: undefined,
-      count: envelope.method === "tools/call" ? deps.onCall(visit, envelope.message) : undefined,
+      count: envelope.method === "tools/call" ? countOf(server, visit, envelope.message) : undefined,
       questions: new Map(),
       token: envelope.progressToken,
       startsAgain: false,
@@ -205,7 +216,10 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       exchange.questions.delete(key);
       const said = message.bytes.subarray(start, end);
       if (!exchange.startsAgain) exchange.running?.reply(question.id, Buffer.concat([resultMember, said]));
-      else if (!isAccepted(message, { start, end })) throw new UpstreamError(declined);
+      else if (!isAccepted(message, { start, end })) {
+        exchange.count?.end("ended", 0);
+        throw new UpstreamError(declined);
+      }
     }
     return exchange;
   }
@@ -291,7 +305,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
   }
 
   function answer(exchange: Exchange, message: Message): Promise<void> | undefined {
-    exchange.count?.ended(message.hasError || isErrorResult(message));
+    exchange.count?.end(outcomeOf(message), message.bytes.length);
     exchange.running = undefined;
     return exchange.stream?.answer(withoutHiddenTools(message, exchange.visit.allowed), statusOf(message));
   }
@@ -319,7 +333,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
   }
 
   function failed(exchange: Exchange, failure: Failure): void {
-    exchange.count?.ended(true);
+    exchange.count?.end(outcomeOfFailure(failure), 0);
     exchange.running = undefined;
     for (const [state, one] of waiting) if (one === exchange) waiting.delete(state);
     if (exchange.stream !== undefined) fail(exchange.stream, exchange.envelope, failure);
@@ -330,7 +344,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
     exchange.stream = undefined;
     exchange.running?.cancel();
     exchange.running = undefined;
-    exchange.count?.ended(true);
+    exchange.count?.end("ended", 0);
   }
 
   async function discover(stream: AnswerStream, envelope: Envelope, want: Want, signal: AbortSignal): Promise<void> {
@@ -567,11 +581,6 @@ function statusOf(answer: Message): number {
   const code = at === undefined ? 0 : Number(answer.text.slice(at.start, at.end));
   if (code === -32601) return 404;
   return (Object.values(statelessCodes) as number[]).includes(code) ? 400 : 200;
-}
-
-function isErrorResult(message: Message): boolean {
-  const isError = memberOf(message.text, message.result, "isError");
-  return isError !== undefined && message.text.startsWith("true", isError.start);
 }
 
 function isAccepted(message: Message, response: { start: number; end: number }): boolean {

@@ -17,7 +17,7 @@ export type HistogramFamily = {
   name: string;
   type: "histogram";
   help: string;
-  series: readonly { labels: Labels; histogram: Histogram }[];
+  series: readonly { labels: Labels; histogram: Pick<Histogram, "state"> }[];
 };
 
 export type Histogram = { observe(value: number): void; state(): { buckets: [number, number][]; sum: number; count: number } };
@@ -60,7 +60,7 @@ function linesOf(family: Family | HistogramFamily): string[] {
   return [`# HELP ${family.name} ${help}\n`, `# TYPE ${family.name} ${family.type}\n`, ...lines];
 }
 
-function histogramLines(name: string, labels: Labels, histogram: Histogram): string[] {
+function histogramLines(name: string, labels: Labels, histogram: Pick<Histogram, "state">): string[] {
   const { buckets, sum, count } = histogram.state();
   return [
     ...buckets.map(([bound, below]) => line(`${name}_bucket`, { ...labels, le: numberText(bound) }, below)),

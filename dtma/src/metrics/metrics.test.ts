@@ -107,6 +107,47 @@ describe("metrics", () => {
     expect((await reporting(null, null)).get("dtma_reporting_up")?.samples).toMatchObject([{ value: 0 }]);
   });
 
+  it("tell of calls by tool, in buckets, within a bound on how many series there are", async () => {
+    const tool = (name: string, more: object = {}) => ({
+      tool: name,
+      calls: 4,
+      errors: { tool: 1 },
+      latency: [0, 2, 0, 1],
+      latencySumMs: 7,
+      bytesIn: 10,
+      bytesOut: 20,
+      lastUsedAt: 0,
+      ...more,
+    });
+    const one = await open({
+      usage: () => [{ connectionId: "c" as never, calls: 4, errors: 1, lastUsedAt: 0, tools: [tool("echo")] }],
+    }).scrape();
+    const labels = { server: "one", connection: "c", tool: "echo" };
+    const samples = one.get("dtma_mcp_tool_duration_seconds")?.samples ?? [];
+    const bucket = (le: string) => samples.find((sample) => sample.labels.le === le);
+    expect(bucket("0.0005")).toMatchObject({ labels, value: 0 });
+    expect([bucket("0.001")?.value, bucket("0.002")?.value, bucket("0.004")?.value, bucket("+Inf")?.value]).toEqual([
+      2, 2, 3, 3,
+    ]);
+    expect(samples.find(({ name }) => name.endsWith("_sum"))?.value).toBe(0.007);
+    expect(one.get("dtma_mcp_tool_errors_total")?.samples).toMatchObject([{ labels: { ...labels, kind: "tool" }, value: 1 }]);
+    expect(one.get("dtma_mcp_tool_sent_bytes_total")?.samples).toMatchObject([{ labels, value: 20 }]);
+
+    const many = await open({
+      usage: () =>
+        Array.from({ length: 30 }, (_, index) => ({
+          connectionId: `c${index}` as never,
+          calls: 1,
+          errors: 0,
+          lastUsedAt: 0,
+          tools: Array.from({ length: 100 }, (_, at) => tool(`tool-${at}`)),
+        })),
+    }).text();
+    const sent = many.match(/^dtma_mcp_tool_sent_bytes_total\{.*\} \d+$/gm) ?? [];
+    expect(sent).toHaveLength(1_001);
+    expect(sent.reduce((sum, line) => sum + Number(line.split("} ")[1]), 0)).toBe(30 * 100 * 20);
+  });
+
   it("are written so that no label or text can break out of its place", () => {
     const odd = 'a "quoted" \\ back\nslash {x="1"} é';
     const text = toExposition([

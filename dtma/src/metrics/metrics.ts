@@ -11,6 +11,7 @@ import type { Reading } from "../docker/reading.ts";
 import type { EventHub } from "../events.ts";
 import type { Stats } from "../stats.ts";
 import { createHistogram, type Family, type Histogram, type HistogramFamily, type Sample, toExposition } from "./exposition.ts";
+import { mcpFamilies } from "./mcp.ts";
 
 /*
 INVARIANTS
@@ -172,27 +173,6 @@ function serverFamilies(observations: ServerObservation[], readings: ReadonlyMap
 
 function isReady({ health }: ServerObservation): number {
   return health.state === "ready" ? 1 : 0;
-}
-
-function mcpFamilies(usage: ConnectionUsage[], access: AccessEntry[]): Family[] {
-  const serverOf = new Map(access.map(({ connectionId, server }) => [connectionId, server]));
-  const each = (value: (usage: ConnectionUsage) => number): Sample[] =>
-    usage.map((counts) => ({
-      labels: { connection: counts.connectionId, server: serverOf.get(counts.connectionId) ?? "" },
-      value: value(counts),
-    }));
-  return [
-    counter(
-      "dtma_mcp_calls_total",
-      "Tool calls of a connection, over all starts of the DTMA.",
-      each(({ calls }) => calls),
-    ),
-    counter(
-      "dtma_mcp_errors_total",
-      "Tool calls of a connection that failed, over all starts of the DTMA.",
-      each(({ errors }) => errors),
-    ),
-  ];
 }
 
 function createOperationCounts() {

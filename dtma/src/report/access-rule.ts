@@ -77,5 +77,7 @@ function isSameAccess(a: AccessEntry | undefined, b: AccessEntry | undefined): b
 }
 
 function canonical(entry: AccessEntry | undefined): unknown {
-  return entry && [entry.server, entry.tokenHash, entry.allowedTools && [...new Set(entry.allowedTools)].sort()];
+  if (entry === undefined) return undefined;
+  const { server, tokenHash, allowedTools, expiresAt } = entry;
+  return [server, tokenHash, allowedTools && [...new Set(allowedTools)].sort(), expiresAt];
 }

@@ -119,4 +119,31 @@ it("sends counts until they were accepted", () => {
   expect(unreportedUsage([one], new Map())).toEqual([one]);
   expect(unreportedUsage([{ ...one }], new Map([[one.connectionId, one]]))).toEqual([]);
   expect(unreportedUsage([{ ...one, calls: 2 }], new Map([[one.connectionId, one]]))).toHaveLength(1);
+  const tools = [{ tool: "echo", calls: 1, errors: {}, latency: [1], latencySumMs: 0, bytesIn: 1, bytesOut: 1, lastUsedAt: 5 }];
+  // A call that has come and one that has ended since are news of their own.
+  expect(unreportedUsage([{ ...one, tools }], new Map([[one.connectionId, one]]))).toHaveLength(1);
+});
+
+it("leaves for the next report what is too much for one, and loses none of it", () => {
+  const tools = Array.from({ length: 101 }, (_, index) => ({
+    tool: `${index}`.repeat(80),
+    calls: 1,
+    errors: {},
+    latency: Array(19).fill(1),
+    latencySumMs: 9,
+    bytesIn: 9,
+    bytesOut: 9,
+    lastUsedAt: 5,
+  }));
+  const all = Array.from({ length: 300 }, () =>
+    connectionUsage.parse({ connectionId: randomUUID(), calls: 101, errors: 0, lastUsedAt: 5, tools }),
+  );
+  const accepted = new Map<string, (typeof all)[number]>();
+  let reports = 0;
+  for (let news = unreportedUsage(all, accepted); news.length > 0; news = unreportedUsage(all, accepted)) {
+    expect(JSON.stringify(news).length).toBeLessThan(5 * 2 ** 20);
+    for (const each of news) accepted.set(each.connectionId, each);
+    reports += 1;
+  }
+  expect([accepted.size, reports > 1]).toEqual([300, true]);
 });

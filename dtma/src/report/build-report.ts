@@ -16,10 +16,11 @@ INVARIANTS
 - A report holds what was seen, and no spec, environment, token, value of a secret or line that a process printed.
 - Text that Postgres cannot keep (NUL, half a surrogate pair) is replaced: one odd character in a tool's description must
   not keep a toolbox from reporting.
-- A tool list goes along only when it was asked for; together they stay well below what the database takes.
+- A tool list goes along only when it was asked for; lists and counts together stay well below what the database takes.
 */
 
 const toolsBytes = 6 * 2 ** 20;
+const usageBytes = 4 * 2 ** 20;
 const maxTools = 2_000;
 const maxReasonLength = 500;
 
@@ -118,13 +119,24 @@ function toolsTag(tools: readonly Tool[]): string {
   return known;
 }
 
-/** The counts that the database has not accepted yet. */
+/** The counts that the database has not accepted yet; what is too much for one report is left for the next. */
 export function unreportedUsage(
   usage: readonly ConnectionUsage[],
   accepted: ReadonlyMap<string, ConnectionUsage>,
 ): ConnectionUsage[] {
-  return usage.filter((now) => {
+  const news: ConnectionUsage[] = [];
+  let bytesLeft = usageBytes;
+  for (const now of usage) {
     const before = accepted.get(now.connectionId);
-    return before === undefined || JSON.stringify(before) !== JSON.stringify(now);
-  });
+    if (before !== undefined && isSameUsage(before, now)) continue;
+    bytesLeft -= JSON.stringify(now).length;
+    if (bytesLeft < 0 && news.length > 0) break;
+    news.push(now);
+  }
+  return news;
+}
+
+function isSameUsage(a: ConnectionUsage, b: ConnectionUsage): boolean {
+  const ended = ({ tools = [] }: ConnectionUsage) => tools.reduce((sum, { calls }) => sum + calls, 0);
+  return a.calls === b.calls && a.errors === b.errors && a.lastUsedAt === b.lastUsedAt && ended(a) === ended(b);
 }

@@ -23,14 +23,15 @@ export function agentDeleted({ id, name }: Agent): LocalChange {
 }
 
 export function connectionCreated(row: Connection, title: string, tokenHash: string): LocalChange {
-  const { id, agentId, serverId, allowedTools } = row;
-  return { kind: "connection.put", entityId: id, title, payload: { agentId, serverId, allowedTools, tokenHash }, isNew: true };
+  const { id, agentId, serverId, allowedTools, expiresAt } = row;
+  const payload = { agentId, serverId, allowedTools, tokenHash, ...(expiresAt === undefined ? {} : { expiresAt }) };
+  return { kind: "connection.put", entityId: id, title, payload, isNew: true };
 }
 
 export function connectionChanged(
   { id, agentId, serverId }: Connection,
   title: string,
-  changes: { allowedTools?: string[] | null; tokenHash?: string },
+  changes: { allowedTools?: string[] | null; expiresAt?: number | null; tokenHash?: string },
 ): LocalChange {
   return { kind: "connection.put", entityId: id, title, payload: { agentId, serverId, ...changes } };
 }

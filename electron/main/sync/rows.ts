@@ -72,7 +72,7 @@ const shownMembers: Record<SharedEntityName, readonly string[]> = {
   agents: ["name", "description"],
   toolboxes: ["name"],
   servers: ["spec", "desired", "templateId"],
-  connections: ["allowedTools"],
+  connections: ["allowedTools", "expiresAt"],
 };
 
 function laidOver(row: object, puts: OutboxEntry[], entity: SharedEntityName): object {
@@ -193,17 +193,24 @@ function specOfUser({ name, transport }: ServerRow): ServerSpec {
 }
 
 function toConnection(row: ConnectionRow, known: Entities["connections"] | undefined): Entities["connections"] {
-  const isSame = known !== undefined && JSON.stringify(known.allowedTools) === JSON.stringify(row.allowedTools);
+  const expiresAt = row.expiresAt ?? undefined;
+  const tools = row.tools ?? known?.tools;
+  const isSame =
+    known !== undefined &&
+    known.expiresAt === expiresAt &&
+    JSON.stringify(known.allowedTools) === JSON.stringify(row.allowedTools);
   return {
     id: row.id,
     agentId: row.agentId,
     serverId: row.serverId,
     allowedTools: row.allowedTools,
+    ...(expiresAt === undefined ? {} : { expiresAt }),
     // Without a link, the toolbox gets the list with its next report; with one, a list that is another is sent at once.
     delivery: known === undefined || isSame ? (known?.delivery ?? "delivered") : "pending",
     calls: row.calls,
     errors: row.errors,
     lastUsedAt: row.lastUsedAt,
+    ...(tools === undefined ? {} : { tools }),
     createdAt: row.createdAt,
     shared: {
       ownerId: row.ownerId,

@@ -13,12 +13,18 @@ import { SearchField } from "../../ui/search-field.tsx";
 import { announce } from "../../ui/toast.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
 import { type AllowedTools, isSameAccess, rowsFor, type ToolRow, withTool } from "./allow-list.ts";
+import { EndField } from "./end-field.tsx";
 
 const words = text.connections.access;
 const searchAbove = 6;
 
 /** What a person chose and has not saved yet; null while nothing is changed. */
-export type AccessDraft = { allowed: AllowedTools } | null;
+export type AccessDraft = { allowed: AllowedTools; expiresAt: number | null } | null;
+
+/** Whether what was chosen is what there is. */
+export function isSaved(draft: NonNullable<AccessDraft>, { allowedTools, expiresAt }: Connection): boolean {
+  return isSameAccess(draft.allowed, allowedTools) && draft.expiresAt === (expiresAt ?? null);
+}
 
 type AccessEditorProps = {
   connection: Connection;
@@ -27,18 +33,24 @@ type AccessEditorProps = {
   onDraft(draft: AccessDraft): void;
 };
 
-/** Chooses which tools a connection may use. Nothing is sent before it is saved. */
+/** Chooses which tools a connection may use, and until when. Nothing is sent before it is saved. */
 export function AccessEditor({ connection, server, draft, onDraft }: AccessEditorProps) {
   const saved = connection.allowedTools;
   const allowed = draft === null ? saved : draft.allowed;
-  const isChanged = draft !== null && !isSameAccess(draft.allowed, saved);
+  const savedEnd = connection.expiresAt ?? null;
+  const expiresAt = draft === null ? savedEnd : draft.expiresAt;
+  const isChanged = draft !== null && !isSaved(draft, connection);
   const tools = useServerTools(server)?.items ?? null;
   const rows = rowsFor(tools, saved, allowed);
-  const save = useAction(async (next: AllowedTools) => {
-    await api.connections.setAllowedTools({ id: connection.id, allowedTools: next === null ? null : [...next] });
+  const save = useAction(async () => {
+    await api.connections.setAccess({
+      id: connection.id,
+      ...(isSameAccess(allowed, saved) ? {} : { allowedTools: allowed === null ? null : [...allowed] }),
+      ...(expiresAt === savedEnd ? {} : { expiresAt }),
+    });
     announce({ title: words.saved, tone: "ok" });
   });
-  const change = (next: readonly string[] | null) => onDraft({ allowed: next === null ? null : [...next] });
+  const change = (next: readonly string[] | null) => onDraft({ allowed: next === null ? null : [...next], expiresAt });
 
   return (
     <div className="flex min-h-0 flex-1 flex-col">
@@ -55,12 +67,13 @@ export function AccessEditor({ connection, server, draft, onDraft }: AccessEdito
           />
           {allowed !== null && rows.length > 0 && <ToolChoices rows={rows} allowed={allowed} onChange={change} />}
           {allowed !== null && rows.length === 0 && <p className="text-muted text-sm">{words.toolsUnknown}</p>}
+          <EndField value={expiresAt} onChange={(end) => onDraft({ allowed, expiresAt: end })} />
           {allowed?.length === 0 && <Banner tone="warn">{words.nothingChosen}</Banner>}
           {save.error !== null && <AppErrorNote error={save.error} />}
         </div>
       </PageBody>
       <div className="flex shrink-0 items-center gap-2 border-line border-t px-5 py-3">
-        <Button variant="primary" disabled={!isChanged} isBusy={save.isBusy} onClick={() => void save.run(allowed)}>
+        <Button variant="primary" disabled={!isChanged} isBusy={save.isBusy} onClick={() => void save.run()}>
           {words.save}
         </Button>
         {isChanged && (

@@ -1,4 +1,4 @@
-import { ChevronRight, Plug, ServerOff } from "lucide-react";
+import { ChevronRight, Ellipsis, Hourglass, Plug, ServerOff } from "lucide-react";
 import { useState } from "react";
 import { Link } from "wouter";
 import type { Agent } from "../../../shared/model/agent.ts";
@@ -18,14 +18,16 @@ import {
   useSession,
 } from "../../state/index.ts";
 import { text } from "../../text.ts";
-import { Button, buttonClass } from "../../ui/button.tsx";
+import { Button, buttonClass, IconButton } from "../../ui/button.tsx";
 import { EmptyState } from "../../ui/empty-state.tsx";
 import { join } from "../../ui/join.ts";
+import { Menu } from "../../ui/menu.tsx";
 import { SearchField } from "../../ui/search-field.tsx";
 import { announce } from "../../ui/toast.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
 import { describeServer, filterOf, ServerStateLabel } from "../servers/index.ts";
 import { matchesTool } from "../tools/index.ts";
+import { ConnectForATime } from "./connect-for-a-time.tsx";
 
 const words = text.connections;
 const namedTools = 4;
@@ -98,11 +100,12 @@ function NoServers() {
 
 function AvailableServer({ agent, server }: { agent: Agent; server: Server }) {
   const [isOpen, setOpen] = useState(false);
+  const [isAskingForEnd, setAskingForEnd] = useState(false);
   const toolbox = useRow("toolboxes", server.toolboxId);
   const tools = useServerTools(server);
   const name = server.spec.name;
-  const connect = useAction(async () => {
-    await api.connections.connect({ agentId: agent.id, serverId: server.id });
+  const connect = useAction(async (expiresAt: number | null) => {
+    await api.connections.connect({ agentId: agent.id, serverId: server.id, expiresAt });
     announce({
       title: words.isConnected(agent.name, name),
       tone: "ok",
@@ -115,16 +118,33 @@ function AvailableServer({ agent, server }: { agent: Agent; server: Server }) {
         <span className="truncate font-medium">{name}</span>
         <ServerStateLabel server={server} />
         <ToolSummary server={server} tools={tools} isOpen={isOpen} onToggle={() => setOpen(!isOpen)} />
-        <Button
-          size="sm"
-          icon={Plug}
-          aria-label={words.connectTo(name)}
-          isBusy={connect.isBusy}
-          onClick={() => void connect.run()}
-        >
-          {words.connect}
-        </Button>
+        <span className="flex items-center gap-1">
+          <Button
+            size="sm"
+            icon={Plug}
+            aria-label={words.connectTo(name)}
+            isBusy={connect.isBusy}
+            onClick={() => void connect.run(null)}
+          >
+            {words.connect}
+          </Button>
+          <Menu
+            trigger={<IconButton size="sm" icon={Ellipsis} label={words.actionsOf(name)} />}
+            entries={[{ label: words.end.connectForATime, icon: Hourglass, onSelect: () => setAskingForEnd(true) }]}
+          />
+        </span>
       </div>
+      {isAskingForEnd && (
+        <ConnectForATime
+          agentName={agent.name}
+          serverName={name}
+          onClose={() => setAskingForEnd(false)}
+          onConnect={(expiresAt) => {
+            setAskingForEnd(false);
+            void connect.run(expiresAt);
+          }}
+        />
+      )}
       {connect.error !== null && (
         <div className="px-3.5 pb-3">
           <AppErrorNote error={connect.error} />

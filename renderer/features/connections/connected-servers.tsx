@@ -2,6 +2,7 @@ import { Ellipsis, Hourglass, Plug, SlidersHorizontal, Unplug } from "lucide-rea
 import { useState } from "react";
 import { Link, useLocation } from "wouter";
 import type { Agent, Connection } from "../../../shared/model/agent.ts";
+import { sumLatency } from "../../../shared/model/usage.ts";
 import { formatAgo } from "../../format.ts";
 import { places } from "../../places.ts";
 import { useConnectionsOfAgent, useNowSelect, useServerTools } from "../../state/index.ts";
@@ -12,7 +13,9 @@ import { Menu } from "../../ui/menu.tsx";
 import { ServerStateLabel } from "../servers/index.ts";
 import { accessLabel } from "./access-label.ts";
 import { useConnectionServer, useIsPending } from "./connection-server.ts";
+import { latencyLabel } from "./connection-usage.tsx";
 import { Disconnect } from "./disconnect.tsx";
+import { isOver } from "./end.ts";
 
 const words = text.connections;
 
@@ -61,6 +64,7 @@ function ConnectedServer({ connection, onDisconnect }: ConnectedServerProps) {
   const { server, name } = useConnectionServer(connection);
   const tools = useServerTools(server);
   const isPending = useIsPending(connection);
+  const isExpired = useNowSelect((now) => isOver(connection, now));
   const [, navigate] = useLocation();
   const place = places.connection(connection.agentId, connection.id);
   return (
@@ -75,6 +79,7 @@ function ConnectedServer({ connection, onDisconnect }: ConnectedServerProps) {
       <span className="min-w-0">{server !== undefined && <ServerStateLabel server={server} />}</span>
       <span className="truncate text-muted">{accessLabel(connection, tools)}</span>
       <span className="flex min-w-0 items-center justify-end gap-2">
+        {isExpired && <Badge tone="danger">{words.end.expired}</Badge>}
         {isPending ? <PendingBadge /> : <Usage connection={connection} />}
       </span>
       <span className="relative z-1">
@@ -102,12 +107,18 @@ export function PendingBadge() {
   );
 }
 
-function Usage({ connection: { calls, errors, lastUsedAt } }: { connection: Connection }) {
+function Usage({ connection: { calls, errors, lastUsedAt, tools = [] } }: { connection: Connection }) {
   const ago = useNowSelect((now) => (lastUsedAt === null ? null : formatAgo(now - lastUsedAt)));
   if (ago === null) return <span className="truncate text-faint text-xs">{words.neverUsed}</span>;
+  const latency = sumLatency(tools);
   return (
     <span className="tnum truncate text-muted text-xs">
       {words.usage(calls, errors)}
+      {latency.length > 0 && (
+        <span className="hidden min-[1280px]:inline">
+          , {words.latency(latencyLabel(0.5, latency), latencyLabel(0.95, latency))}
+        </span>
+      )}
       <span className="hidden min-[1120px]:inline">, {words.lastUsed(ago)}</span>
     </span>
   );

@@ -2,7 +2,7 @@ import { mcpEndpointPath } from "../../../shared/dtma-protocol.ts";
 import type { Agent, Connection } from "../../../shared/model/agent.ts";
 import type { Server } from "../../../shared/model/server.ts";
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
-import { formatAgo, formatDateTime } from "../../format.ts";
+import { formatDateTime } from "../../format.ts";
 import { useNowSelect, useRow, useServerTools } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { CopyButton } from "../../ui/copy-button.tsx";
@@ -11,6 +11,8 @@ import { Section } from "../../ui/page.tsx";
 import { StatusDot } from "../../ui/status.tsx";
 import { accessLabel } from "./access-label.ts";
 import { useConnectionServer, useIsPending } from "./connection-server.ts";
+import { ConnectionUsage } from "./connection-usage.tsx";
+import { endLabel, isOver } from "./end.ts";
 import { RenewToken } from "./renew-token.tsx";
 
 const words = text.connections.details;
@@ -26,8 +28,8 @@ type ConnectionDetailsProps = { connection: Connection; agent: Agent; server: Se
 /** Delivery, use and address of a connection. */
 export function ConnectionDetails({ connection, agent, server }: ConnectionDetailsProps) {
   const toolbox = useRow("toolboxes", server?.toolboxId);
-  const { lastUsedAt } = connection;
-  const used = useNowSelect((now) => (lastUsedAt === null ? null : formatAgo(now - lastUsedAt)));
+  const isExpired = useNowSelect((now) => isOver(connection, now));
+  const end = useNowSelect((now) => endLabel(connection, now));
   const endpoint = connection.shared?.endpoint?.url ?? (server === undefined ? null : endpointOf(server, toolbox));
   const tools = useServerTools(server);
   const isPending = useIsPending(connection);
@@ -45,15 +47,7 @@ export function ConnectionDetails({ connection, agent, server }: ConnectionDetai
         )}
         <p className="text-muted text-xs">{words.endpointHint}</p>
       </Section>
-      <Section title={words.usage}>
-        <KeyValues
-          items={[
-            { label: words.calls, value: text.counts.plain(connection.calls) },
-            { label: words.errors, value: text.counts.plain(connection.errors) },
-            { label: words.lastUsed, value: used ?? text.app.never },
-          ]}
-        />
-      </Section>
+      <ConnectionUsage connection={connection} />
       <Section title={words.facts}>
         <KeyValues
           items={[
@@ -61,6 +55,7 @@ export function ConnectionDetails({ connection, agent, server }: ConnectionDetai
             { label: words.server, value: serverName },
             { label: words.toolbox, value: toolbox?.name ?? connection.shared?.toolboxName ?? text.app.none },
             { label: words.access, value: accessLabel(connection, tools) },
+            { label: words.ends, value: isExpired ? <StatusDot tone="danger">{end}</StatusDot> : end },
             {
               label: words.delivery,
               value: isPending ? (

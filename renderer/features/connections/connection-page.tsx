@@ -14,12 +14,12 @@ import { Button } from "../../ui/button.tsx";
 import { PageBody, PageHeader } from "../../ui/page.tsx";
 import { Tabs } from "../../ui/tabs.tsx";
 import { describeServer, ServerStateLabel } from "../servers/index.ts";
-import { type AccessDraft, AccessEditor } from "./access-editor.tsx";
-import { isSameAccess } from "./allow-list.ts";
+import { type AccessDraft, AccessEditor, isSaved } from "./access-editor.tsx";
 import { ConnectionDetails } from "./connection-details.tsx";
 import { useConnectionServer, useIsPending } from "./connection-server.ts";
 import { ConnectionTools } from "./connection-tools.tsx";
 import { Disconnect } from "./disconnect.tsx";
+import { isOver } from "./end.ts";
 
 const words = text.connections;
 const tabIds = ["tools", "access", "details"] as const;
@@ -33,7 +33,7 @@ export function ConnectionPage({ connection, agent }: ConnectionPageProps) {
   const [, navigate] = useLocation();
   const [isLeaving, setLeaving] = useState(false);
   const [draft, setDraft] = useState<AccessDraft>(null);
-  if (draft !== null && isSameAccess(draft.allowed, connection.allowedTools)) setDraft(null);
+  if (draft !== null && isSaved(draft, connection)) setDraft(null);
 
   const asked = new URLSearchParams(useSearch()).get("tab");
   const tab: TabId = tabIds.find((id) => id === asked) ?? "tools";
@@ -98,7 +98,9 @@ function Conditions({ connection, server }: { connection: Connection; server: Se
   const toolbox = useRow("toolboxes", server?.toolboxId);
   const isPending = useIsPending(connection);
   const condition = useNowSelect((now) => conditionOf(connection, server, toolbox, now));
+  const isExpired = useNowSelect((now) => isOver(connection, now));
   const notes: string[] = [];
+  if (isExpired) notes.push(words.end.overBanner);
   if (isPending && toolbox?.link.state !== "connected") notes.push(words.pendingBanner);
   if (condition !== null) notes.push(condition);
   if (notes.length === 0) return null;

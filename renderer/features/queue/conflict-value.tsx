@@ -1,3 +1,4 @@
+import { formatDateTime } from "../../format.ts";
 import { text } from "../../text.ts";
 import { isTextList } from "./conflict.ts";
 
@@ -9,6 +10,8 @@ type ConflictValueProps = { name: string; value: unknown; isInline?: boolean };
 export function ConflictValue({ name, value, isInline = false }: ConflictValueProps) {
   if (name === "allowedTools" && value === null) return <Quiet>{words.allTools}</Quiet>;
   if (name === "allowedTools" && isTextList(value) && value.length === 0) return <Quiet>{words.noTools}</Quiet>;
+  if (name === "expiresAt" && value === null) return <Quiet>{text.connections.end.never}</Quiet>;
+  if (name === "expiresAt" && typeof value === "number") return <span className="text-sm">{formatDateTime(value)}</span>;
   if (value === null || value === undefined || value === "") return <Quiet>{words.empty}</Quiet>;
   if (typeof value === "boolean") return <span>{value ? words.yes : words.no}</span>;
   if (typeof value === "string" || typeof value === "number")

@@ -29,7 +29,7 @@ export function describeChange(change: QueuedChange, places: Places): string {
       const agentId = places.connections.get(change.entityId)?.agentId;
       const agent = (agentId === undefined ? undefined : places.agents.get(agentId)?.name) ?? words.someAgent;
       if (isNew) return of.create(agent, title);
-      if (fields.includes("allowedTools")) return of.access(agent, title);
+      if (fields.includes("allowedTools") || fields.includes("expiresAt")) return of.access(agent, title);
       return fields.includes("tokenHash") ? of.renew(agent, title) : of.change(agent, title);
     }
     case "connection.delete":

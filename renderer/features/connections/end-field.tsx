@@ -1,0 +1,53 @@
+import { useState } from "react";
+import { formatDateTime } from "../../format.ts";
+import { text } from "../../text.ts";
+import { Field, Select, TextInput } from "../../ui/form.tsx";
+import { dayOf, type EndChoice, endOf, endOfDay } from "./end.ts";
+
+const words = text.connections.end;
+const choices: readonly EndChoice[] = ["never", "month", "quarter", "date"];
+
+type EndFieldProps = {
+  /** null is never. */
+  value: number | null;
+  onChange(value: number | null): void;
+  /** Whether never is one of the choices. */
+  mayBeNever?: boolean;
+  /** How the value it starts with was chosen. */
+  initialChoice?: EndChoice;
+};
+
+/** Chooses when a connection ends: never, after a while, or with a day. */
+export function EndField({ value, onChange, mayBeNever = true, initialChoice = "date" }: EndFieldProps) {
+  const [chosen, setChosen] = useState(initialChoice);
+  const choice = value === null ? "never" : chosen === "never" ? "date" : chosen;
+  const choose = (next: EndChoice) => {
+    setChosen(next);
+    onChange(endOf(next, Date.now(), value));
+  };
+  return (
+    <div className="flex flex-wrap items-start gap-3">
+      <Field label={words.label} hint={value === null ? words.neverHint : words.hint(formatDateTime(value))} className="w-56">
+        <Select<EndChoice>
+          value={choice}
+          onChange={choose}
+          choices={choices
+            .filter((one) => mayBeNever || one !== "never")
+            .map((one) => ({ value: one, label: words.choices[one] }))}
+        />
+      </Field>
+      {choice === "date" && value !== null && (
+        <Field label={words.day} className="w-44">
+          <TextInput
+            type="date"
+            value={dayOf(value)}
+            onChange={(day) => {
+              const end = endOfDay(day);
+              if (end !== null) onChange(end);
+            }}
+          />
+        </Field>
+      )}
+    </div>
+  );
+}
