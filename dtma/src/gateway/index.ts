@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AccessEntry } from "../../../shared/dtma-protocol.ts";
-import type { ServerEndpoint } from "../docker/server-process.ts";
 import type { AllowedTools } from "./access.ts";
 import { type CallAccount, noAccount } from "./account.ts";
 import { type Asker, createAdmission, type Slot } from "./admission.ts";
@@ -9,22 +8,16 @@ import { type Failure, sendJson } from "./client-stream.ts";
 import { isStateless, statelessRevision } from "./envelope.ts";
 import type { McpCaller, McpGateway, McpGatewayDeps, Visit } from "./gateway.ts";
 import { header, headerFault, readBody, refuse, refuseTooLarge, sessionRevisions } from "./http-edge.ts";
-import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upstream.ts";
 import { errorAnswer, errorCodes, type JsonRpcError, type Message, parseClientBody } from "./json-rpc.ts";
 import { messageAddress, opensPair, otherMethods, type Place, placeOf, sessionIdOf } from "./pair.ts";
 import { createRateLimit } from "./rate-limit.ts";
+import { createServerSide, silent } from "./server-side.ts";
 import { Session } from "./session.ts";
-import { createSessionFace } from "./session-face.ts";
-import { createSharedUpstream } from "./shared-upstream.ts";
-import { createProcessUpstream } from "./spare-upstream.ts";
 import { createSpares } from "./spares.ts";
-import { createSseUpstream } from "./sse-upstream.ts";
-import { createStatelessFace, sharedWant } from "./stateless-face.ts";
-import { createStatelessHttpUpstream } from "./stateless-http-upstream.ts";
-import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
+import { createStatelessFace } from "./stateless-face.ts";
+import { toFailure, UpstreamError } from "./upstream.ts";
 import { UsageMeter } from "./usage.ts";
-import type { Worker } from "./worker.ts";
-import { type Want, WorkerPool } from "./worker-pool.ts";
+import { WorkerPool } from "./worker-pool.ts";
 
 /*
 INVARIANTS
@@ -62,7 +55,6 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     ...(deps.isListed === undefined ? {} : { isListed: deps.isListed }),
   });
   const rate = limits.calls === undefined ? undefined : createRateLimit(limits.calls);
-  let client: Promise<HttpClient> | undefined;
   let closed: Promise<void> | undefined;
 
   const timer = setInterval(
@@ -85,12 +77,13 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
 
   const pool = new WorkerPool({
     acquire: ({ server, owner }, signal) => acquire({ server, connectionId: owner, signal }),
-    connect: openWorker,
+    connect: (worker, want) => serverSide.openWorker(worker, want),
     onCount: (server) => deps.onSessions(server, countOf(server)),
     onFault: (server, error) => deps.onFault?.({ server, error }),
     idleMs: Math.min(limits.idleMs, workerIdleMs),
     queueMs: limits.queueMs,
   });
+  const serverSide = createServerSide({ endpointOf: deps.endpointOf, spares, pool, limits });
   const face = createStatelessFace({
     pool,
     endpointOf: deps.endpointOf,
@@ -138,55 +131,12 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     return session;
   }
 
-  /** Opens the server's side of one session or worker, which speaks sessions or not. */
-  async function open(
-    server: string,
-    endpoint: ServerEndpoint,
-    isStateless: boolean,
-  ): Promise<(sink: UpstreamSink) => Upstream> {
-    if (endpoint.type === "stdio") {
-      const process = await spares.open(server, endpoint);
-      return (sink) => createProcessUpstream(process, sink, limits);
-    }
-    client ??= openHttpClient();
-    const options = { messageBytes: limits.messageBytes, initializeMs: limits.answerMs, client: await client };
-    const inSession = endpoint.speech?.isOldSse ? createSseUpstream : createHttpUpstream;
-    return (sink) => (isStateless ? createStatelessHttpUpstream : inSession)(endpoint.url, sink, options);
-  }
-
-  /** The server's side of a session, whatever the server speaks. */
-  async function openSession(endpoint: ServerEndpoint, session: Session): Promise<Upstream> {
-    // One process for all speaks without sessions where it can.
-    const isStateless = endpoint.isShared ? endpoint.speech?.stateless === true : endpoint.speech?.sessions === false;
-    const shared = endpoint.isShared ? { pool, want: sharedWant(session.server, endpoint) } : undefined;
-    const connect =
-      shared === undefined
-        ? await open(session.server, endpoint, isStateless)
-        : (sink: UpstreamSink) => createSharedUpstream({ ...shared, isRaw: isStateless }, sink);
-    return isStateless ? createSessionFace(connect, session, { isHttp: endpoint.type === "http" }) : connect(session);
-  }
-
-  async function openWorker(worker: Worker, want: Want): Promise<void> {
-    const late = setTimeout(() => void worker.end(silent(limits.answerMs)).catch(() => undefined), limits.answerMs);
-    try {
-      const endpoint = await deps.endpointOf(want.server);
-      worker.container = endpoint.container;
-      const isStateless = endpoint.speech?.stateless === true;
-      const connect = await open(want.server, endpoint, isStateless);
-      await worker.attach(connect(worker), endpoint.type === "http" && endpoint.speech?.isOldSse !== true);
-      if (!isStateless) await worker.initialize(want.initialize);
-    } finally {
-      clearTimeout(late);
-    }
-  }
-
   async function openUpstream(session: Session, initialize: Message): Promise<void> {
     const late = setTimeout(() => void session.end(silent(limits.answerMs)), limits.answerMs);
     try {
-      const endpoint = await deps.endpointOf(session.server);
-      session.container = endpoint.container;
-      if (!session.isOpen) return;
-      await session.attach(await openSession(endpoint, session), initialize);
+      const upstream = await serverSide.open(session);
+      if (upstream === undefined) return;
+      await session.attach(upstream, initialize);
       await session.initialized;
     } catch (error) {
       await session.end(toFailure(error));
@@ -379,7 +329,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       await Promise.all([...stillEnding, ...openings, spares.close()]);
     } finally {
       meter.flush();
-      await (await client)?.destroy();
+      await serverSide.close();
     }
   }
 
@@ -466,11 +416,6 @@ function closing(message: string): Failure {
 /** For those who have no session yet. */
 function refusing(message: string): Failure {
   return { ...closing(message), status: 503, headers: retryAfter };
-}
-
-function silent(answerMs: number): Failure {
-  const message = `The server did not answer initialize within ${Math.round(answerMs / 1_000)} s.`;
-  return { status: 200, error: { code: errorCodes.failed, message, data: { code: "SERVER_SILENT" } } };
 }
 
 function refuseRevoked(response: ServerResponse): void {

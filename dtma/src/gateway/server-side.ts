@@ -1,0 +1,89 @@
+import type { ServerEndpoint } from "../docker/server-process.ts";
+import type { Failure } from "./client-stream.ts";
+import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upstream.ts";
+import { errorCodes } from "./json-rpc.ts";
+import type { Session } from "./session.ts";
+import { createSessionFace } from "./session-face.ts";
+import { createSharedUpstream } from "./shared-upstream.ts";
+import { createProcessUpstream } from "./spare-upstream.ts";
+import type { Spares } from "./spares.ts";
+import { createSseUpstream } from "./sse-upstream.ts";
+import { sharedWant } from "./stateless-face.ts";
+import { createStatelessHttpUpstream } from "./stateless-http-upstream.ts";
+import type { Upstream, UpstreamSink } from "./upstream.ts";
+import type { Worker } from "./worker.ts";
+import type { Want, WorkerPool } from "./worker-pool.ts";
+
+/** Opens the server's side of sessions and workers, whatever a server speaks and over whichever transport. */
+export type ServerSide = {
+  /** Of a session; undefined when the session has ended meanwhile. */
+  open(session: Session): Promise<Upstream | undefined>;
+  /** Makes a worker ready for calls. */
+  openWorker(worker: Worker, want: Want): Promise<void>;
+  close(): Promise<void>;
+};
+
+export function createServerSide(deps: {
+  endpointOf(server: string): Promise<ServerEndpoint>;
+  spares: Pick<Spares, "open">;
+  pool: WorkerPool;
+  limits: { answerMs: number; messageBytes: number };
+}): ServerSide {
+  const { limits, spares, pool } = deps;
+  let client: Promise<HttpClient> | undefined;
+
+  async function connect(
+    server: string,
+    endpoint: ServerEndpoint,
+    isStateless: boolean,
+  ): Promise<(sink: UpstreamSink) => Upstream> {
+    if (endpoint.type === "stdio") {
+      const process = await spares.open(server, endpoint);
+      return (sink) => createProcessUpstream(process, sink, limits);
+    }
+    client ??= openHttpClient();
+    const options = { messageBytes: limits.messageBytes, initializeMs: limits.answerMs, client: await client };
+    const inSession = endpoint.speech?.isOldSse ? createSseUpstream : createHttpUpstream;
+    return (sink) => (isStateless ? createStatelessHttpUpstream : inSession)(endpoint.url, sink, options);
+  }
+
+  return {
+    async open(session) {
+      const endpoint = await deps.endpointOf(session.server);
+      session.container = endpoint.container;
+      if (!session.isOpen) return undefined;
+      const { speech, isShared } = endpoint;
+      // One process for all speaks without sessions where it can.
+      const isStateless = isShared ? speech?.stateless === true : speech?.sessions === false;
+      const want = sharedWant(session.server, endpoint);
+      const connected = isShared
+        ? (sink: UpstreamSink) => createSharedUpstream({ pool, want, isRaw: isStateless }, sink)
+        : await connect(session.server, endpoint, isStateless);
+      return isStateless ? createSessionFace(connected, session, { isHttp: endpoint.type === "http" }) : connected(session);
+    },
+
+    async openWorker(worker, want) {
+      const late = setTimeout(() => void worker.end(silent(limits.answerMs)).catch(() => undefined), limits.answerMs);
+      try {
+        const endpoint = await deps.endpointOf(want.server);
+        worker.container = endpoint.container;
+        const isStateless = endpoint.speech?.stateless === true;
+        const connected = await connect(want.server, endpoint, isStateless);
+        await worker.attach(connected(worker), endpoint.type === "http" && endpoint.speech?.isOldSse !== true);
+        if (!isStateless) await worker.initialize(want.initialize);
+      } finally {
+        clearTimeout(late);
+      }
+    },
+
+    async close() {
+      await (await client)?.destroy();
+    },
+  };
+}
+
+/** Why a session ends whose server has not answered `initialize`. */
+export function silent(answerMs: number): Failure {
+  const message = `The server did not answer initialize within ${Math.round(answerMs / 1_000)} s.`;
+  return { status: 200, error: { code: errorCodes.failed, message, data: { code: "SERVER_SILENT" } } };
+}
