@@ -1230,6 +1230,7 @@ export const text = {
       over: (time: string) => `Expired ${time}`,
       expired: "Expired",
       hint: (time: string) => `Ends ${time}. Its token is refused from then on.`,
+      overHint: (time: string) => `Expired ${time}. Its token is refused.`,
       neverHint: "Until somebody disconnects it.",
       overBanner:
         "The access of this connection has expired: its token is refused. Put its end off under Access to use it again.",

@@ -1,8 +1,9 @@
 import { useState } from "react";
 import { formatDateTime } from "../../format.ts";
+import { useNowSelect } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Field, Select, TextInput } from "../../ui/form.tsx";
-import { dayOf, type EndChoice, endOf, endOfDay } from "./end.ts";
+import { dayOf, type EndChoice, endOf, endOfDay, isOver } from "./end.ts";
 
 const words = text.connections.end;
 const choices: readonly EndChoice[] = ["never", "month", "quarter", "date"];
@@ -21,13 +22,17 @@ type EndFieldProps = {
 export function EndField({ value, onChange, mayBeNever = true, initialChoice = "date" }: EndFieldProps) {
   const [chosen, setChosen] = useState(initialChoice);
   const choice = value === null ? "never" : chosen === "never" ? "date" : chosen;
+  const hint = useNowSelect((now) => {
+    if (value === null) return words.neverHint;
+    return isOver({ expiresAt: value }, now) ? words.overHint(formatDateTime(value)) : words.hint(formatDateTime(value));
+  });
   const choose = (next: EndChoice) => {
     setChosen(next);
     onChange(endOf(next, Date.now(), value));
   };
   return (
     <div className="flex flex-wrap items-start gap-3">
-      <Field label={words.label} hint={value === null ? words.neverHint : words.hint(formatDateTime(value))} className="w-56">
+      <Field label={words.label} hint={hint} className="w-56">
         <Select<EndChoice>
           value={choice}
           onChange={choose}
