@@ -26,6 +26,7 @@ INVARIANTS
 const defaultGraceMs = 2_000;
 const termMs = 1_000;
 const killMs = 3_000;
+const lateMs = 640;
 const stderrBufferBytes = 256 * 1024;
 
 type ExecState = { Running: boolean; ExitCode: number | null; Pid: number };
@@ -115,18 +116,28 @@ async function endProcess(
   process.stdin.end();
   // Output that nobody reads any more would keep the socket paused and hide its end.
   process.stdout.resume();
+  const isOver = async (targets: number[]) => targets.length === 0 && (await isVisible(calls, container));
   const hasExited = await settlesWithin(process.exited, graceMs);
   const targets = await targetsOf(calls, container, execId, marker);
-  if (hasExited && targets.length === 0) return;
+  if (hasExited ? targets.length === 0 : await isOver(targets)) return;
   await signalProcesses(targets, container.id, "SIGTERM");
   if (targets.length > 0 && (await settlesWithin(process.exited, termMs))) {
     if ((await findProcesses(container, marker)).length === 0) return;
   }
-  await signalProcesses(await targetsOf(calls, container, execId, marker), container.id, "SIGKILL");
+  const left = await targetsOf(calls, container, execId, marker);
+  if (await isOver(left)) return;
+  await signalProcesses(left, container.id, "SIGKILL");
   if (targets.length > 0 && (await settlesWithin(process.exited, killMs))) return;
+  if (await isOver(await targetsOf(calls, container, execId, marker))) return;
   await killInside(calls, container.id, marker);
   if (await settlesWithin(process.exited, killMs)) return;
+  if (await isOver(await targetsOf(calls, container, execId, marker))) return;
   throw new AppError("INTERNAL", { message: "A process of a session could not be ended." });
+}
+
+/** Whether a process of the container that /proc does not show is gone for certain. */
+async function isVisible(calls: DockerCalls, { id, pid }: ContainerPlace): Promise<boolean> {
+  return calls.isLocal && process.getuid?.() === 0 && pid !== undefined && (await isInContainer(pid, id));
 }
 
 async function targetsOf(calls: DockerCalls, container: ContainerPlace, execId: string, marker: string): Promise<number[]> {
@@ -147,6 +158,9 @@ async function watchExit(
       const state = await getExec(calls, execId);
       if (state === undefined) return null;
       if (!state.Running) return state.ExitCode;
+      // The Engine takes note of one exit after another, which takes it seconds when there are many.
+      const isLate = waitMs >= lateMs && (await isVisible(calls, container));
+      if (isLate && (await targetsOf(calls, container, execId, marker)).length === 0) return null;
     } catch {
       // Docker is away. /proc can still say that the process is gone, where it shows other processes of the container.
       if (calls.isLocal && process.getuid?.() === 0 && (await findProcesses(container, marker)).length === 0) return null;

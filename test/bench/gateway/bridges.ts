@@ -35,7 +35,8 @@ const peers = join(import.meta.dirname, "../peers");
 export async function createBridges(bench: Bench, program: string, sessions: number): Promise<Bridges> {
   const data = await bench.folder();
   const token = randomUUID();
-  const flags = [`--sessions=${2 * sessions}`, `--connection-sessions=${2 * sessions}`, "--queue-seconds=60"];
+  // The limits are on, and out of the way.
+  const flags = [`--sessions=${2 * sessions}`, `--connection-sessions=${2 * sessions}`, "--calls-per-second=100000"];
   const startDtma = (spares: number) => bench.start({ data, program, flags: [...flags, `--spares=${spares}`] });
 
   const dtma = await startDtma(0);
