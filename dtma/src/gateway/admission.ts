@@ -42,6 +42,8 @@ export interface Admission {
    * at most once, when somebody waits for it: release it as soon as its process is gone.
    */
   reserve(server: string, giveWay: () => void): Slot | undefined;
+  /** The connection is at its own cap. */
+  isCapped(connectionId: string | undefined): boolean;
 }
 
 type Connection = string | undefined;
@@ -147,6 +149,7 @@ export function createAdmission(limits: AdmissionLimits): Admission {
   }
 
   return {
+    isCapped,
     acquire(asker) {
       const { server, connectionId: connection, signal } = asker;
       if (signal?.aborted) return Promise.reject(signal.reason);

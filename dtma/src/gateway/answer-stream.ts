@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http";
-import { keepAliveMs, keepAlivePiece, sendJson, sseHeaders, stallMs } from "./client-stream.ts";
+import { keepAliveMs, keepAlivePiece, maxUnreadBytes, sendJson, sseHeaders, stallMs, takenUp } from "./client-stream.ts";
 import { bareEventPieces } from "./sse.ts";
 
 /**
@@ -12,7 +12,9 @@ import { bareEventPieces } from "./sse.ts";
 export class AnswerStream {
   /** Resolves when nothing more will be written. */
   readonly closed: Promise<void>;
-  readonly openedAt = Date.now();
+  /** Somebody works on the answer; until then it can still be a refusal with a status of its own. */
+  isAtWork = false;
+  #atWorkSince: number | undefined;
   readonly #response: ServerResponse;
   readonly #close: () => void;
   #started = false;
@@ -48,14 +50,11 @@ export class AnswerStream {
     if (this.#isDone) return undefined;
     this.#isDone = true;
     if (this.#started) {
-      const taken = this.#write(bareEventPieces(message));
+      this.#write(bareEventPieces(message));
       this.#response.end();
-      this.#close();
-      return taken;
-    }
-    sendJson(this.#response, status, message, headers);
+    } else sendJson(this.#response, status, message, headers);
     this.#close();
-    return undefined;
+    return takenUp(this.#response);
   }
 
   startEvents(): void {
@@ -69,7 +68,9 @@ export class AnswerStream {
   tick(now: number): void {
     if (this.#isDone) return;
     if (!this.#started) {
-      if (now - this.openedAt > startEventsAfterMs) this.startEvents();
+      if (!this.isAtWork) return;
+      this.#atWorkSince ??= now;
+      if (now - this.#atWorkSince > startEventsAfterMs) this.startEvents();
     } else if (this.#saturatedSince !== undefined && now - this.#saturatedSince > stallMs) this.#response.destroy();
     else if (now - this.#writtenAt > keepAliveMs) this.#write([keepAlivePiece]);
   }
@@ -81,6 +82,7 @@ export class AnswerStream {
     let isFree = true;
     for (const piece of pieces) isFree = response.write(piece);
     response.uncork();
+    if (response.writableLength > maxUnreadBytes) response.destroy();
     if (isFree || response.destroyed) return undefined;
     this.#saturatedSince ??= this.#writtenAt;
     return new Promise((resolve) => {

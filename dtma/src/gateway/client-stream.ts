@@ -200,6 +200,7 @@ export class ClientStream {
     if (pieces.length > 1) response.cork();
     for (const piece of pieces) free = response.write(piece);
     if (pieces.length > 1) response.uncork();
+    if (response.writableLength > maxUnreadBytes) response.destroy();
     if (free || this.#saturation !== undefined) return;
     this.#saturatedSince = this.#writtenAt;
     this.#saturation = new Promise((resolve) => {
@@ -223,7 +224,7 @@ export class ClientStream {
 }
 
 /** A promise while the client has much of an ended answer still to read; one that stops reading is cut off. */
-function takenUp(response: ServerResponse): Promise<void> | undefined {
+export function takenUp(response: ServerResponse): Promise<void> | undefined {
   if (response.destroyed || response.writableLength < unreadBytes) return undefined;
   return new Promise((resolve) => {
     const timer = setTimeout(() => response.destroy(), stallMs).unref();
@@ -239,6 +240,8 @@ function takenUp(response: ServerResponse): Promise<void> | undefined {
 }
 
 const unreadBytes = 262_144;
+/** A client that leaves more than this unread is cut off. */
+export const maxUnreadBytes = 134_217_728;
 /** How long a stream may be quiet before a comment keeps proxies from cutting it. */
 export const keepAliveMs = 15_000;
 /** How long a client may stop reading before it is cut off. */

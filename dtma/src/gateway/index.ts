@@ -30,6 +30,8 @@ INVARIANTS
 
 /** How long a process of a connection without sessions is kept for its next request. */
 const workerIdleMs = 60_000;
+/** How often somebody who waits looks for a process that has become idle. */
+const roomMs = 250;
 /** How long a call waits for what its client has been asked: people answer slowly. */
 const answerWithinMs = 600_000;
 const retryAfter = { "retry-after": "5" };
@@ -40,7 +42,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   const { limits } = deps;
   const sessions = new Map<string, Session>();
   const ending = new Map<Session, Promise<void>>();
-  const openings = new Set<Promise<void>>();
+  const openings = new Map<Session, Promise<void>>();
   const visits = new Set<Visit>();
   const admission = createAdmission(limits);
   const spares = createSpares({
@@ -96,11 +98,21 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
   }
 
   /** A slot; a process that waits for the next stateless request makes room for one that is wanted now. */
-  async function acquire(asker: Asker): Promise<Slot> {
+  function acquire(asker: Asker): Promise<Slot> {
     const slot = admission.acquire(asker);
-    const settled = slot.then(Boolean, () => true);
-    const isWaiting = await Promise.race([settled.then(() => false), new Promise((resolve) => setImmediate(resolve, true))]);
-    if (isWaiting) pool.makeRoom(asker.server, asker.connectionId);
+    const { server, connectionId: owner } = asker;
+    let timer: NodeJS.Timeout | undefined;
+    const makeRoom = (): void => {
+      pool.makeRoom({ server, owner, isOwnerFull: admission.isCapped(owner) });
+      timer = setTimeout(makeRoom, roomMs).unref();
+    };
+    // One that comes free at once does not wait.
+    const soon = setImmediate(makeRoom);
+    const settled = (): void => {
+      clearImmediate(soon);
+      clearTimeout(timer);
+    };
+    slot.then(settled, settled);
     return slot;
   }
 
@@ -116,13 +128,14 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       account: accountOf(visit, server),
       onEnd(ended, gone) {
         sessions.delete(ended.id);
-        ending.set(ended, gone);
-        void gone
-          .catch((error: unknown) => deps.onFault?.({ server, error }))
-          .then(() => {
-            ending.delete(ended);
-            slot.release();
-          });
+        // A process that is still being opened comes and goes after its session has ended.
+        const left = Promise.allSettled([gone, openings.get(ended)]).then(([{ status }]) => {
+          ending.delete(ended);
+          slot.release();
+          if (status === "rejected") return gone;
+        });
+        ending.set(ended, left);
+        left.catch((error: unknown) => deps.onFault?.({ server, error }));
         deps.onSessions(server, countOf(server));
       },
     });
@@ -152,7 +165,12 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     visit.waiting = leaves;
     response.once("close", leave);
     try {
-      const slot = await acquire({ ...visit, signal: leaves.signal });
+      // Sessions of one process for everybody hold places of their own: the process has the server's.
+      const { isShared = false } = await deps.endpointOf(visit.server);
+      const server = isShared ? `${visit.server} sessions` : visit.server;
+      leaves.signal.throwIfAborted();
+      const slot = await acquire({ ...visit, server, signal: leaves.signal });
+      if (closed !== undefined) leaves.abort(new UpstreamError(refusing("The DTMA is going down.")));
       if (!response.destroyed && !leaves.signal.aborted) return slot;
       slot.release();
       throw leaves.signal.reason;
@@ -177,8 +195,8 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     const { server } = session;
     session.begin(response, message);
     const opening = openUpstream(session, message).catch((error: unknown) => deps.onFault?.({ server, error }));
-    openings.add(opening);
-    void opening.then(() => openings.delete(opening));
+    openings.set(session, opening);
+    void opening.then(() => openings.delete(session));
   }
 
   async function openPair(response: ServerResponse, server: string, visit: Visit): Promise<void> {
@@ -241,6 +259,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     const body = parseClientBody(bytes);
     if ("error" in body) return sendJson(response, 400, errorAnswer(undefined, body.error));
     if (visit.revoked) return refuseRevoked(response);
+    if (closed !== undefined) return refuseClosed(response);
     if (visit.connectionId !== undefined) rate?.charge(visit.connectionId, body.messages.length - 1);
     const [first] = body.messages;
     const isPair = place === "message";
@@ -292,7 +311,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     const place = placeOf(request);
     const fault = headerFault(request, place !== "message");
     if (fault !== undefined) return refuse(response, fault.status, errorCodes.invalidRequest, fault.message);
-    if (closed !== undefined) return refuse(response, 503, errorCodes.failed, "The DTMA is going down.", undefined, retryAfter);
+    if (closed !== undefined) return refuseClosed(response);
     const others = otherMethods(place, request.method);
     if (others !== undefined) {
       const allow = others.join(", ");
@@ -326,7 +345,7 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
     try {
       const failure = closing("The DTMA is going down.");
       await Promise.all([endAll([...sessions.values()], failure), pool.close(failure)]);
-      await Promise.all([...stillEnding, ...openings, spares.close()]);
+      await Promise.all([...stillEnding, ...openings.values(), spares.close()]);
     } finally {
       meter.flush();
       await serverSide.close();
@@ -416,6 +435,10 @@ function closing(message: string): Failure {
 /** For those who have no session yet. */
 function refusing(message: string): Failure {
   return { ...closing(message), status: 503, headers: retryAfter };
+}
+
+function refuseClosed(response: ServerResponse): void {
+  refuse(response, 503, errorCodes.failed, "The DTMA is going down.", undefined, retryAfter);
 }
 
 function refuseRevoked(response: ServerResponse): void {

@@ -17,10 +17,6 @@ export type Question = { key: string; method: string; params: Buffer | undefined
 /** What a server wants to know, and the state it wants back as JSON text; undefined when it makes no sense. */
 export type InputRequired = { questions: Question[]; state: Buffer | undefined };
 
-export function isInputRequired(message: Message): boolean {
-  return stringAt(message.text, memberOf(message.text, message.result, "resultType")) === "input_required";
-}
-
 export function readInputRequired({ text, bytes, result }: Message): InputRequired | undefined {
   const state = memberOf(text, result, "requestState");
   const asked = memberOf(text, result, "inputRequests");

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { metaKeys } from "./envelope.ts";
-import { type Message, memberOf, membersAt, type Span, stringAt } from "./json-rpc.ts";
+import { errorCodes, type Message, memberOf, membersAt, readMessage, type Span, stringAt } from "./json-rpc.ts";
 import { type Edit, insertion, rawMember, spliced } from "./splice.ts";
 
 /*
@@ -10,6 +10,27 @@ questions become input requests, its results say their type, and what is cacheab
 
 /** A question of the server that waits for its answer. */
 export type Question = { id: string; method: string; params: Buffer | undefined };
+
+/** Requests that never lead to a question. */
+export const quietMethods: ReadonlySet<string> = new Set([
+  "server/discover",
+  "subscriptions/listen",
+  "tools/list",
+  "prompts/list",
+  "resources/list",
+  "resources/templates/list",
+  "completion/complete",
+]);
+
+/** What a server hears that asks a client for something it cannot do. */
+export const cannotBeAsked = `"error":${JSON.stringify({ code: errorCodes.invalidParams, message: "The client cannot be asked that." })}`;
+
+/** Whether a resource is one of those, or lies in one of them (MCP, `notifications/resources/updated`). */
+export function isWithin(uri: string | undefined, those: Iterable<string>): boolean {
+  if (uri === undefined) return false;
+  for (const one of those) if (uri === one || uri.startsWith(one.endsWith("/") ? one : `${one}/`)) return true;
+  return false;
+}
 
 /** Requests that may be answered by a question. */
 export const askingMethods: ReadonlySet<string> = new Set(["tools/call", "prompts/get", "resources/read"]);
@@ -57,7 +78,7 @@ export function discovered(id: string, welcome: Message, revisions: readonly str
   const members: [string, string][] = [
     ["resultType", '"complete"'],
     ["supportedVersions", JSON.stringify(revisions)],
-    ["capabilities", capabilities === undefined ? "{}" : withoutTasks(welcome, capabilities)],
+    ["capabilities", capabilities === undefined ? "{}" : withoutMember(welcome, capabilities, "tasks").toString("utf8")],
     ...noCache,
     ...(instructions === undefined ? [] : [["instructions", instructions.toString("utf8")] as [string, string]]),
     ...(serverInfo === undefined
@@ -148,9 +169,12 @@ function withoutMember(message: Message, object: Span, key: string): Buffer {
   return Buffer.from(`{${texts.join()}}`);
 }
 
-/** Tasks of 2025-11-25 became an extension of another shape, so neither side could use the other's. */
-function withoutTasks(message: Message, capabilities: Span): string {
-  return withoutMember(message, capabilities, "tasks").toString("utf8");
+/** The answer to `initialize` without the tasks it offers. */
+export function withoutTasks(bytes: Buffer): Buffer {
+  const message = readMessage(bytes);
+  const capabilities = message && memberOf(message.text, message.result, "capabilities");
+  if (message === undefined || capabilities === undefined) return bytes;
+  return spliced(bytes, [{ at: capabilities, text: withoutMember(message, capabilities, "tasks") }]);
 }
 
 function written([key, value]: [string, string]): string {

@@ -212,6 +212,10 @@ export class Session implements UpstreamSink {
     this.#upstream?.listen();
   }
 
+  refused(message: Message): JsonRpcError | undefined {
+    return refusal(message, this.#allowed);
+  }
+
   message(bytes: Buffer, streamId: number | undefined): Promise<void> | undefined {
     const message = readMessage(bytes);
     if (message === undefined || this.#ended !== undefined) return undefined;

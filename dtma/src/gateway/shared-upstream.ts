@@ -1,6 +1,7 @@
+import { metaKeys } from "./envelope.ts";
 import { sessionRevisions } from "./http-edge.ts";
 import { errorAnswer, errorCodes, type Message, memberOf, stringAt, tokenAt } from "./json-rpc.ts";
-import { abilityOf, isAble, toQuestion } from "./questions.ts";
+import { abilityOf, cannotBeAsked as cannot, isAble, isWithin, quietMethods, toQuestion, withoutTasks } from "./questions.ts";
 import { spliced, withId } from "./splice.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 import { type Attention, made, type RunningCall, type Worker } from "./worker.ts";
@@ -47,6 +48,7 @@ export function createSharedUpstream(
       ...(headers === undefined ? {} : { headers }),
       progressToken,
       attention: attentionOf(message),
+      refused: () => sink.refused?.(message),
       logLevel: isRaw ? undefined : logLevel,
       onNotification: (told: Message) => tell(told.bytes, streamId),
       onAsk(asked: Message): void {
@@ -91,8 +93,8 @@ export function createSharedUpstream(
   }
 
   function attentionOf(message: Message): Attention {
-    if (isRaw) return "silent";
-    if (lists.has(message.method ?? "")) return "none";
+    if (isRaw) return isLogged(message) ? "asks" : "silent";
+    if (quietMethods.has(message.method ?? "")) return "none";
     const known = abilities();
     const asks = ["sampling", "elicitation", "roots"].some(
       (ability) => known !== undefined && isAble(known.message, known.capabilities, [ability]),
@@ -103,14 +105,15 @@ export function createSharedUpstream(
   async function welcome(message: Message, streamId: number | undefined): Promise<void> {
     initialize = message;
     worker = await pool.ready(want, stop.signal);
+    if (stop.signal.aborted) return;
     const said = worker.welcome;
     if (said === undefined) throw new UpstreamError(notReady);
     stopListening = worker.listen({
-      wants: (method, uri) => method !== "notifications/resources/updated" || (uri !== undefined && uris.has(uri)),
+      wants: (method, uri) => method !== "notifications/resources/updated" || isWithin(uri, uris),
       onNotification: (told) => tell(told.bytes, undefined),
       onGone: (failure) => sink.gone(failure),
     });
-    const answer = made(withId(said.message, message.id ?? "null"));
+    const answer = made(withoutTasks(withId(said.message, message.id ?? "null")));
     const asked = stringAt(message.text, memberOf(message.text, message.params, "protocolVersion"));
     const at = memberOf(answer.text, answer.result, "protocolVersion");
     const own = stringAt(answer.text, at) ?? "";
@@ -124,8 +127,15 @@ export function createSharedUpstream(
     if (message.method === "resources/unsubscribe") {
       if (uris.delete(uri)) worker.unsubscribe(uri);
     } else if (!uris.has(uri)) {
-      if (!(await worker.subscribe(uri))) return start(message, streamId);
+      if (uris.size >= maxSubscriptions) throw new UpstreamError(tooMany);
       uris.add(uri);
+      const isGranted = await worker.subscribe(uri);
+      if (stop.signal.aborted || !isGranted) {
+        // What `end` has given back already is not given back twice.
+        if (uris.delete(uri)) worker.unsubscribe(uri);
+        if (!stop.signal.aborted) return start(message, streamId);
+        return;
+      }
     }
     await tell(nothing(message.id), streamId);
   }
@@ -144,6 +154,7 @@ export function createSharedUpstream(
       case "resources/unsubscribe":
         return subscribe(message, streamId);
       default:
+        if (message.method?.startsWith("tasks/")) return void (await tell(errorAnswer(message.id, noTasks), streamId));
         return start(message, streamId);
     }
   }
@@ -182,18 +193,22 @@ export function createSharedUpstream(
       running.clear();
       stopListening?.();
       for (const uri of uris) worker?.unsubscribe(uri);
+      uris.clear();
     },
   };
 }
 
-/** Requests that never lead to a question. */
-const lists: ReadonlySet<string> = new Set([
-  "tools/list",
-  "prompts/list",
-  "resources/list",
-  "resources/templates/list",
-  "completion/complete",
-]);
+const maxSubscriptions = 1_000;
+const tooMany = {
+  status: 503,
+  error: { code: errorCodes.failed, message: "This session has too many subscriptions.", data: { code: "LIMIT_REACHED" } },
+};
+/** A task belongs to the process, and so would everybody's be everybody's. */
+const noTasks = { code: -32601, message: "A server that one process serves for everybody has no tasks." };
 const cancelled = new UpstreamError({ status: 200, error: { code: errorCodes.failed, message: "The request was cancelled." } });
 const notReady = { status: 502, error: { code: errorCodes.failed, message: "The server's process is not ready." } };
-const cannot = `"error":${JSON.stringify({ code: errorCodes.invalidParams, message: "The client cannot be asked that." })}`;
+
+/** Wants what the server logs meanwhile. */
+function isLogged(message: Message): boolean {
+  return memberOf(message.text, memberOf(message.text, message.params, "_meta"), metaKeys.logLevel) !== undefined;
+}

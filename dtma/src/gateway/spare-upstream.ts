@@ -3,6 +3,16 @@ import type { Message } from "./json-rpc.ts";
 import { createStdioUpstream } from "./stdio-upstream.ts";
 import { toFailure, type Upstream, type UpstreamSink } from "./upstream.ts";
 
+/** Requests that change nothing, so that they can be sent again. */
+const harmless: ReadonlySet<string> = new Set([
+  "initialize",
+  "server/discover",
+  "ping",
+  "tools/list",
+  "prompts/list",
+  "resources/list",
+]);
+
 /**
  * Connects a session to a process that may have waited for its use. Such a one can have died just before it was handed out:
  * until it has said something, its end is made good once, by a fresh process that is sent the same messages.
@@ -54,6 +64,8 @@ export function createProcessUpstream(process: ServerProcess, sink: UpstreamSink
   return {
     async send(messages, streamId) {
       if (replacing !== undefined) await replacing;
+      // What a server may have acted upon is not sent to another one.
+      if (messages.some(({ kind, method }) => kind === "request" && !harmless.has(method ?? ""))) settle();
       if (!isReplaceable) return current.send(messages, streamId);
       sent.push(...messages);
       try {

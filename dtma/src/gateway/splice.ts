@@ -21,13 +21,14 @@ export function spliced(bytes: Buffer, edits: Edit[]): Buffer {
 
 /** The message under another id (canonical JSON text), wherever it names one. */
 export function withId(message: Message, id: string): Buffer {
+  if (message.id === id) return message.bytes;
   return spliced(
     message.bytes,
     message.members.flatMap((member) => (member.key === "id" ? [{ at: member, text: id }] : [])),
   );
 }
 
-/** An edit that puts members in front of those of the object at `object`; undefined when it is none. */
+/** An edit that puts the members that it lacks in front of those of the object at `object`; none when that is no object. */
 export function insertion(text: string, object: Span | undefined, members: [key: string, value: string][]): Edit[] {
   const known = object === undefined ? undefined : membersAt(text, object.start)?.members;
   if (object === undefined || known === undefined) return [];

@@ -7,6 +7,7 @@ import { AnswerStream } from "./answer-stream.ts";
 import { type Failure, sendJson } from "./client-stream.ts";
 import {
   type Envelope,
+  metaKeys,
   parameterHeaders,
   readEnvelope,
   statelessCodes,
@@ -19,17 +20,20 @@ import { errorAnswer, errorCodes, type Message, memberOf, membersAt, stringAt, t
 import {
   abilityOf,
   askingMethods,
+  cannotBeAsked,
   digestOf,
   discovered,
   elicitationsOf,
   inputRequired,
   isAble,
+  isWithin,
   type Question,
+  quietMethods,
   requestState,
   statelessAnswer,
   toQuestion,
 } from "./questions.ts";
-import { insertion, rawMember, spliced } from "./splice.ts";
+import { insertion, rawMember, spliced, withId } from "./splice.ts";
 import { toFailure, UpstreamError } from "./upstream.ts";
 import type { Attention, Call, Listener, RunningCall, Worker } from "./worker.ts";
 import { made } from "./worker.ts";
@@ -84,6 +88,7 @@ type Exchange = {
   token: string | undefined;
   /** The server has to be asked once more, because its error said what must come first. */
   startsAgain: boolean;
+  isShared: boolean;
   expiresAt: number;
   isAsking: boolean;
 };
@@ -120,7 +125,9 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
     });
     let count: CountedCall | undefined;
     try {
+      if (openOf(visit.connectionId) > maxOpen) throw new UpstreamError(tooManyOpen);
       const endpoint = await deps.endpointOf(server);
+      leaving.signal.throwIfAborted();
       const want = wantOf(server, endpoint, visit, envelope);
       const isSession = endpoint.speech?.stateless !== true;
       const given = parameterHeaders(request);
@@ -131,12 +138,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       }
       if (isSession && envelope.method === "server/discover") return await discover(stream, envelope, want, leaving.signal);
       if (isSession && envelope.method === "subscriptions/listen") {
-        const stop = await listen(stream, envelope, want, leaving.signal);
-        onLeft = () => {
-          leaving.abort(left);
-          stop();
-        };
-        if (stream.hasLeft) stop();
+        await listen(stream, envelope, want, leaving.signal);
         return await stream.closed;
       }
       if (removedMethods.has(envelope.method) || (isSession && tasksMethods.has(envelope.method))) {
@@ -144,7 +146,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
         return void stream.answer(errorAnswer(envelope.id, { code: -32601, message }), 404);
       }
       const exchange = isSession ? resume(server, visit, envelope) : undefined;
-      const current = exchange ?? begin(server, visit, envelope);
+      const current = exchange ?? begin(server, visit, envelope, want.isShared);
       current.stream = stream;
       count = current.count;
       onLeft = () => {
@@ -153,21 +155,35 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       };
       if (exchange === undefined || exchange.startsAgain) {
         current.startsAgain = false;
+        current.questions.clear();
         const call = callOf(current, isSession, tools);
         const started = await deps.pool.start(want, given === undefined ? call : { ...call, headers: given }, leaving.signal);
         current.running = started.running;
         welcomes.set(current, started.worker);
-        if (stream.hasLeft) giveUp(current);
-      } else proceed(current);
+        stream.isAtWork = true;
+        if (leaving.signal.aborted) giveUp(current);
+      } else {
+        stream.isAtWork = true;
+        proceed(current);
+      }
       await stream.closed;
     } catch (error) {
-      if (error === left) return;
+      if (error === left) {
+        count?.end("ended", 0);
+        return;
+      }
       const failure = toFailure(error);
       count?.end(outcomeOfFailure(failure), 0);
       fail(stream, envelope, failure);
     } finally {
       streams.delete(stream);
     }
+  }
+
+  function openOf(connectionId: string | undefined): number {
+    let count = 0;
+    for (const open of streams.values()) if (open.connectionId === connectionId) count++;
+    return count;
   }
 
   /** The worker that a call runs on, for what its server said about itself. */
@@ -177,8 +193,9 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
     return deps.accountOf(visit, server).begin(calledTool(message), message.bytes.length);
   }
 
-  function begin(server: string, visit: Visit, envelope: Envelope): Exchange {
+  function begin(server: string, visit: Visit, envelope: Envelope, isShared: boolean): Exchange {
     return {
+      isShared,
       server,
       connectionId: visit.connectionId,
       digest: digestOf(envelope.message),
@@ -244,6 +261,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       message: envelope.message,
       progressToken: envelope.progressToken,
       attention: attentionOf(envelope, isSession),
+      refused: () => refusal(envelope.message, exchange.visit.allowed),
       logLevel: isSession ? envelope.logLevel : undefined,
       onNotification: (message) => notify(exchange, message, isSession),
       onAsk: (message) => question(exchange, message),
@@ -279,7 +297,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
     const ability = abilityOf(asked);
     const { message: request, capabilities } = exchange.envelope;
     if (ability === undefined || !isAble(request, capabilities, ability)) {
-      exchange.running?.reply(asked.id, cannot);
+      exchange.running?.reply(asked.id, cannotBeAsked);
       return;
     }
     const kind = asked.method.split("/", 1)[0] ?? "input";
@@ -297,7 +315,14 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
   /** Answers the client with the questions; the call waits without a client from here on. */
   function ask(exchange: Exchange): void {
     const state = randomUUID();
-    exchange.expiresAt = Date.now() + deps.answerWithinMs;
+    // A process for everybody cannot wait for one person as long as one's own.
+    const withinMs = exchange.isShared ? Math.min(deps.answerWithinMs, sharedAnswerMs) : deps.answerWithinMs;
+    exchange.expiresAt = Date.now() + withinMs;
+    const theirs = [...waiting].filter(([, { connectionId }]) => connectionId === exchange.connectionId);
+    for (const [oldest, one] of theirs.slice(0, Math.max(0, theirs.length + 1 - maxWaiting))) {
+      waiting.delete(oldest);
+      giveUp(one);
+    }
     waiting.set(state, exchange);
     const { stream } = exchange;
     exchange.stream = undefined;
@@ -312,7 +337,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
 
   function answerOfSession(exchange: Exchange, message: Message): Promise<void> | undefined {
     const first = elicitationsOf(message);
-    if (first?.every((one) => isAbleTo(exchange, one))) {
+    if (first !== undefined && first.length > 0 && first.every((one) => isAbleTo(exchange, one))) {
       exchange.running = undefined;
       exchange.startsAgain = true;
       exchange.questions = new Map(first.map((one, index) => [`elicitation-url-${index + 1}`, one]));
@@ -320,7 +345,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       return undefined;
     }
     const { id } = exchange.envelope;
-    const said = made(withClientId(message, id));
+    const said = made(withId(message, id));
     const welcome = welcomes.get(exchange)?.welcome;
     const info = welcome && rawMember(welcome.message, welcome.result, "serverInfo");
     const bytes = statelessAnswer(exchange.envelope.method, said, info);
@@ -354,8 +379,8 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
     await stream.answer(discovered(envelope.id, welcome, supportedRevisions));
   }
 
-  /** `subscriptions/listen` in front of a server with sessions; the returned function ends it. */
-  async function listen(stream: AnswerStream, envelope: Envelope, want: Want, signal: AbortSignal): Promise<() => void> {
+  /** `subscriptions/listen` in front of a server with sessions, until the signal fires. */
+  async function listen(stream: AnswerStream, envelope: Envelope, want: Want, signal: AbortSignal): Promise<void> {
     const worker = await deps.pool.ready(want, signal);
     const filter = filterOf(envelope.message);
     const offered = worker.welcome;
@@ -375,35 +400,41 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       ...(filter.resourcesListChanged && offers("resources", "listChanged") ? { resourcesListChanged: true } : {}),
     };
     const uris: string[] = [];
-    const tagged = `{${JSON.stringify(subscriptionKey)}:${envelope.id}}`;
+    const tagged = `{${JSON.stringify(metaKeys.subscription)}:${envelope.id}}`;
+    // Nothing comes before the acknowledgement.
+    let held: Buffer[] | undefined = [];
+    const tell = (message: Buffer): Promise<void> | undefined => {
+      if (held === undefined) return stream.notify(message);
+      if (held.length < maxHeld) held.push(message);
+      return undefined;
+    };
     const listener: Listener = {
       wants: (method, uri) =>
         (granted.toolsListChanged === true && method === "notifications/tools/list_changed") ||
         (granted.promptsListChanged === true && method === "notifications/prompts/list_changed") ||
         (granted.resourcesListChanged === true && method === "notifications/resources/list_changed") ||
-        (method === "notifications/resources/updated" && uri !== undefined && uris.includes(uri)),
-      onNotification: (message) => stream.notify(withSubscription(message, envelope.id, tagged)),
+        (method === "notifications/resources/updated" && isWithin(uri, uris)),
+      onNotification: (message) => tell(withSubscription(message, envelope.id, tagged)),
       onGone: () =>
         void stream.answer(
           Buffer.from(`{"jsonrpc":"2.0","id":${envelope.id},"result":{"resultType":"complete","_meta":${tagged}}}`),
         ),
     };
+    signal.throwIfAborted();
     const stop = worker.listen(listener);
-    try {
-      if (offers("resources", "subscribe")) {
-        for (const uri of filter.resourceSubscriptions ?? []) if (await worker.subscribe(uri)) uris.push(uri);
-      }
-    } catch (error) {
+    const asked = offers("resources", "subscribe") ? [...new Set(filter.resourceSubscriptions)] : [];
+    signal.addEventListener("abort", () => {
       stop();
-      throw error;
-    }
+      for (const uri of asked) worker.unsubscribe(uri);
+    });
+    await Promise.all(asked.map(async (uri) => (await worker.subscribe(uri)) && uris.push(uri)));
+    if (signal.aborted) return;
+    stream.isAtWork = true;
     const notifications = JSON.stringify({ ...granted, ...(uris.length > 0 ? { resourceSubscriptions: uris } : {}) });
     const acknowledged = `{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":${tagged},"notifications":${notifications}}}`;
     void stream.notify(Buffer.from(acknowledged));
-    return () => {
-      stop();
-      for (const uri of uris.splice(0)) worker.unsubscribe(uri);
-    };
+    for (const message of held ?? []) void stream.notify(message);
+    held = undefined;
   }
 
   return {
@@ -435,10 +466,15 @@ type ListenFilter = {
 };
 
 const left = new Error("The client has left.");
-const subscriptionKey = "io.modelcontextprotocol/subscriptionId";
 const maxSubscriptions = 1_000;
+/** Notifications that wait for the acknowledgement of their stream. */
+const maxHeld = 1_000;
+/** Requests of one connection that wait for their answers, streams of notifications among them. */
+const maxOpen = 500;
+/** Calls of one connection that wait for what their client was asked; the oldest are given up first. */
+const maxWaiting = 64;
+const sharedAnswerMs = 60_000;
 const resultMember = Buffer.from('"result":');
-const cannot = `"error":${JSON.stringify({ code: errorCodes.invalidParams, message: "The client cannot be asked that." })}`;
 
 /** What 2026-07-28 took out of the protocol; a server that knows sessions would still answer. */
 const removedMethods: ReadonlySet<string> = new Set([
@@ -451,17 +487,6 @@ const removedMethods: ReadonlySet<string> = new Set([
 
 /** An extension of another shape in 2026-07-28. */
 const tasksMethods: ReadonlySet<string> = new Set(["tasks/list", "tasks/get", "tasks/result", "tasks/cancel"]);
-
-/** Requests that never lead to a question. */
-const quietMethods: ReadonlySet<string> = new Set([
-  "server/discover",
-  "subscriptions/listen",
-  "tools/list",
-  "prompts/list",
-  "resources/list",
-  "resources/templates/list",
-  "completion/complete",
-]);
 
 const unknownState: Failure = {
   status: 200,
@@ -477,6 +502,15 @@ const notRepeated: Failure = {
     code: statelessCodes.headerMismatch,
     message: "The headers Mcp-Param-* do not match the arguments; list the tools again and repeat them as their schemas say.",
   },
+};
+const tooManyOpen: Failure = {
+  status: 503,
+  error: {
+    code: errorCodes.failed,
+    message: "This connection has too many open requests.",
+    data: { code: "LIMIT_REACHED" },
+  },
+  headers: { "retry-after": "5" },
 };
 const declined: Failure = {
   status: 200,
@@ -507,15 +541,18 @@ function wantOf(server: string, endpoint: ServerEndpoint, visit: Visit, envelope
   const signature = endpoint.speech?.stateless === true ? statelessRevision : digest(initialize);
   const owner = visit.connectionId;
   const key = [server, endpoint.container ?? "", owner ?? "", signature].join(" ");
-  return { key, server, owner, isShared: false, separates: endpoint.type === "http", initialize };
+  const { container } = endpoint;
+  return { key, server, container, owner, isShared: false, separates: endpoint.type === "http", initialize };
 }
 
 /** The one process that all clients of a server share. */
 export function sharedWant(server: string, endpoint: ServerEndpoint): Want {
   const initialize = `{"protocolVersion":"${newestWithSessions}","capabilities":${everyAbility},"clientInfo":${ourselves}}`;
+  const { container } = endpoint;
   return {
-    key: `${server} ${endpoint.container ?? ""} *`,
+    key: [server, container ?? "", "*", endpoint.speech?.stateless === true ? statelessRevision : ""].join(" "),
     server,
+    container,
     owner: undefined,
     isShared: true,
     separates: false,
@@ -550,7 +587,7 @@ function withSubscription(message: Message, id: string, tagged: string): Buffer 
     return spliced(bytes, [{ at: { start: end, end }, text: `,"params":{"_meta":${tagged}}` }]);
   }
   const meta = memberOf(text, params, "_meta");
-  if (meta !== undefined) return spliced(bytes, insertion(text, meta, [[subscriptionKey, id]]));
+  if (meta !== undefined) return spliced(bytes, insertion(text, meta, [[metaKeys.subscription, id]]));
   return spliced(bytes, insertion(text, params, [["_meta", tagged]]));
 }
 
@@ -558,15 +595,6 @@ function withSubscription(message: Message, id: string, tagged: string): Buffer 
 function withRevisions(message: Message): Message {
   const at = memberOf(message.text, message.result, "supportedVersions");
   return at === undefined ? message : made(spliced(message.bytes, [{ at, text: JSON.stringify(supportedRevisions) }]));
-}
-
-function withClientId(message: Message, id: string): Buffer {
-  return message.id === id
-    ? message.bytes
-    : spliced(
-        message.bytes,
-        message.members.flatMap((member) => (member.key === "id" ? [{ at: member, text: id }] : [])),
-      );
 }
 
 function fail(stream: AnswerStream, envelope: Envelope, failure: Failure): void {

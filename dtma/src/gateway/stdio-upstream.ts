@@ -66,7 +66,8 @@ export function createStdioUpstream(process: ServerProcess, sink: UpstreamSink, 
     if (isGone) return;
     try {
       split(chunk);
-    } catch {
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
       gone(`The server sent a message larger than ${limits.messageBytes} bytes.`);
     }
   });

@@ -1,6 +1,6 @@
 import { AppError } from "../../../shared/errors.ts";
 import type { Failure } from "./client-stream.ts";
-import { errorCodes, type Message } from "./json-rpc.ts";
+import { errorCodes, type JsonRpcError, type Message } from "./json-rpc.ts";
 
 /** The server's side of one session. */
 export interface Upstream {
@@ -23,6 +23,8 @@ export interface Upstream {
 }
 
 export type UpstreamSink = {
+  /** Why a message of its client may not go to the server any more; undefined when it may. */
+  refused?(message: Message): JsonRpcError | undefined;
   /** A message of the server, free of newlines; a promise is returned when no more should be read until it settles. */
   message(bytes: Buffer, streamId: number | undefined): Promise<void> | undefined;
   /** The requests that still wait on this stream will never be answered. */

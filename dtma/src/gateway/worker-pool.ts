@@ -10,13 +10,16 @@ Which worker takes a call.
 INVARIANTS
 - A worker serves calls of its own key only; the key names the server, who may use it and what it was initialized with. A
   worker is never given to another key, however idle it is.
-- Calls that wait for the same key start in the order they came, and none waits longer than `queueMs`.
+- Calls that wait for the same key start in the order they came, but for those that lead to no questions and can always start;
+  none waits longer than `queueMs`. Whether a call may be made is asked again just before it starts.
 - A worker holds a slot from before its process is opened until that is gone.
 */
 
 export type Want = {
   key: string;
   server: string;
+  /** The container its workers run in, where there is one. */
+  container: string | undefined;
   /** The connection whose caps count, undefined for the holder of the toolbox's own token and for everybody together. */
   owner: string | undefined;
   /** There is one process for all who want it. */
@@ -40,30 +43,56 @@ export type WorkerPoolDeps = {
 
 export type Started = { worker: Worker; running: RunningCall };
 
-type Waiter = { want: Want; call: Call; resolve(started: Started): void; reject(error: unknown): void };
+/** Who waits for a worker to be ready has no call. */
+type Waiter = {
+  want: Want;
+  call: Call | undefined;
+  resolve(worker: Worker, running: RunningCall | undefined): void;
+  reject(error: unknown): void;
+};
+type Opening = { want: Want; controller: AbortController };
 
 export class WorkerPool {
   readonly #deps: WorkerPoolDeps;
   readonly #workers = new Set<Worker>();
   readonly #ending = new Map<Worker, Promise<void>>();
   readonly #waiters = new Map<string, Waiter[]>();
-  readonly #openings = new Map<string, Set<AbortController>>();
-  readonly #opened = new Set<Promise<void>>();
+  readonly #openings = new Map<string, Set<Opening>>();
+  readonly #opened = new Map<Promise<void>, Want>();
+  #closed: Failure | undefined;
 
   constructor(deps: WorkerPoolDeps) {
     this.#deps = deps;
   }
 
   /** Starts the call as soon as a worker takes it. Rejects with an UpstreamError, or with the signal's reason. */
-  start(want: Want, call: Call, signal: AbortSignal): Promise<Started> {
+  async start(want: Want, call: Call, signal: AbortSignal): Promise<Started> {
     signal.throwIfAborted();
-    const waiting = this.#waiters.get(want.key);
-    if (waiting === undefined) {
+    if (!this.#waiters.has(want.key) || call.attention === "none") {
       const worker = this.#find(want.key, call);
-      if (worker !== undefined) return Promise.resolve({ worker, running: worker.start(call) });
+      if (worker !== undefined) return { worker, running: startIn(worker, call) };
     }
-    const { promise, resolve, reject } = Promise.withResolvers<Started>();
-    const waiter: Waiter = { want, call, resolve, reject };
+    const { worker, running } = await this.#wait(want, call, signal);
+    if (running === undefined) throw new TypeError("A call was not started.");
+    return { worker, running };
+  }
+
+  /** A worker for the key that is ready, opened where there is none. Rejects like `start`. */
+  async ready(want: Want, signal: AbortSignal): Promise<Worker> {
+    signal.throwIfAborted();
+    const there = this.#find(want.key, undefined);
+    return there ?? (await this.#wait(want, undefined, signal)).worker;
+  }
+
+  #wait(
+    want: Want,
+    call: Call | undefined,
+    signal: AbortSignal,
+  ): Promise<{ worker: Worker; running: RunningCall | undefined }> {
+    if (this.#closed !== undefined) return Promise.reject(new UpstreamError(this.#closed));
+    const { promise, resolve, reject } = Promise.withResolvers<{ worker: Worker; running: RunningCall | undefined }>();
+    const waiter: Waiter = { want, call, resolve: (worker, running) => resolve({ worker, running }), reject };
+    const waiting = this.#waiters.get(want.key);
     if (waiting === undefined) this.#waiters.set(want.key, [waiter]);
     else waiting.push(waiter);
     const leave = (): void => this.#leave(waiter, signal.reason);
@@ -84,36 +113,31 @@ export class WorkerPool {
     return promise;
   }
 
-  /** A worker for the key that is ready, opened where there is none. Rejects like `start`. */
-  async ready(want: Want, signal: AbortSignal): Promise<Worker> {
-    const { promise, resolve, reject } = Promise.withResolvers<Worker>();
-    const there = [...this.#workers].find((worker) => worker.key === want.key && worker.isReady && !worker.isRetired);
-    if (there !== undefined) return there;
-    this.#open(want, signal, { resolve, reject });
-    return promise;
-  }
-
   /** Workers that are at work; `container` narrows it. */
   busyCount(server: string, container?: string): number {
-    return this.#of(server, container).filter((worker) => !worker.isIdle).length;
+    // Sessions listen to a shared worker and are counted themselves.
+    return this.#of(server, container).filter((worker) => (worker.isShared ? worker.hasCalls : !worker.isIdle)).length;
   }
 
-  /** Ends the idle worker that was used longest ago, of the connection if it has one, else of the server. */
-  makeRoom(server: string, owner: string | undefined): void {
+  /**
+   * Ends the idle worker that was used longest ago: of the connection that is at its cap, or of the server that is, there of
+   * the connection itself before those of others.
+   */
+  makeRoom({ server, owner, isOwnerFull }: { server: string; owner: string | undefined; isOwnerFull: boolean }): void {
     const idle = [...this.#workers].filter((worker) => worker.isReady && worker.isIdle);
     const oldest = (those: Worker[]) => those.sort((one, other) => one.lastUsedAt - other.lastUsedAt)[0];
-    const given =
-      oldest(idle.filter((worker) => owner !== undefined && worker.owner === owner)) ??
-      oldest(idle.filter((worker) => worker.server === server));
+    const own = idle.filter((worker) => owner !== undefined && worker.owner === owner);
+    const ofServer = idle.filter((worker) => worker.server === server);
+    const given = isOwnerFull ? oldest(own) : (oldest(ofServer.filter((worker) => own.includes(worker))) ?? oldest(ofServer));
     if (given !== undefined) this.#end(given);
   }
 
-  /** Ends the workers of a server, or those in one of its containers. */
-  closeServer(server: string, container: string | undefined, failure: Failure): Promise<void> {
-    return this.#endAll(
-      (worker) => worker.server === server && (container === undefined || worker.container === container),
-      failure,
-    );
+  /** Ends the workers of a server, or those in one of its containers, and who waits for one. */
+  async closeServer(server: string, container: string | undefined, failure: Failure): Promise<void> {
+    const isOf = (one: { server: string; container: string | undefined }): boolean =>
+      one.server === server && (container === undefined || one.container === container);
+    await this.#giveUp((want) => isOf(want), failure);
+    await this.#endAll(isOf, failure);
   }
 
   /** Ends the workers that belong to a connection. */
@@ -122,12 +146,24 @@ export class WorkerPool {
   }
 
   async close(failure: Failure): Promise<void> {
-    for (const controllers of this.#openings.values()) for (const controller of controllers) controller.abort();
-    for (const waiters of [...this.#waiters.values()])
-      for (const waiter of [...waiters]) this.#leave(waiter, new UpstreamError(failure));
+    this.#closed = failure;
+    await this.#giveUp(() => true, failure);
     await this.#endAll(() => true, failure);
-    await Promise.all(this.#opened);
-    await this.#endAll(() => true, failure);
+  }
+
+  /** Refuses who waits, and ends what is being opened. */
+  async #giveUp(is: (want: Want) => boolean, failure: Failure): Promise<void> {
+    const reason = new UpstreamError(failure);
+    const openings = [...this.#openings.values()].flatMap((those) => [...those]).filter(({ want }) => is(want));
+    for (const waiting of [...this.#waiters.values()]) {
+      for (const waiter of [...waiting]) if (is(waiter.want)) this.#leave(waiter, reason);
+    }
+    for (const { controller } of openings) controller.abort(reason);
+    const ending = [...this.#workers].filter(
+      (worker) => !worker.isReady && openings.some(({ want }) => want.key === worker.key),
+    );
+    await Promise.allSettled(ending.map((worker) => worker.end(failure)));
+    await Promise.all([...this.#opened].filter(([, want]) => is(want)).map(([opened]) => opened));
   }
 
   /** Called about once a second. */
@@ -145,34 +181,49 @@ export class WorkerPool {
   }
 
   /** The one used last, because a server that keeps something between calls keeps it there. */
-  #find(key: string, call: Call): Worker | undefined {
+  #find(key: string, call: Call | undefined): Worker | undefined {
     let found: Worker | undefined;
     for (const worker of this.#workers) {
-      if (worker.key !== key || !worker.isReady || !worker.takes(call)) continue;
+      if (worker.key !== key || !worker.isReady || !worker.takes(call ?? anyCall)) continue;
       if (found === undefined || worker.lastUsedAt >= found.lastUsedAt) found = worker;
     }
     return found;
   }
 
   #leave(waiter: Waiter, reason: unknown): void {
+    if (!this.#takeOut(waiter)) return;
+    waiter.reject(reason);
+    // Those behind it may have waited for nothing else.
+    this.#serve(waiter.want.key);
+  }
+
+  /** Takes somebody out of the line; false when they are in it no more. */
+  #takeOut(waiter: Waiter): boolean {
     const waiting = this.#waiters.get(waiter.want.key);
     const index = waiting?.indexOf(waiter) ?? -1;
-    if (waiting === undefined || index === -1) return;
+    if (waiting === undefined || index === -1) return false;
     waiting.splice(index, 1);
     if (waiting.length === 0) this.#waiters.delete(waiter.want.key);
-    waiter.reject(reason);
-    this.#openFewer(waiter.want.key);
+    return true;
   }
 
   /** Gives waiting calls to workers that take them. */
   #serve(key: string): void {
-    for (let waiting = this.#waiters.get(key); waiting?.[0] !== undefined; waiting = this.#waiters.get(key)) {
-      const [first] = waiting;
-      const worker = this.#find(key, first.call);
-      if (worker === undefined) break;
-      waiting.shift();
-      if (waiting.length === 0) this.#waiters.delete(key);
-      first.resolve({ worker, running: worker.start(first.call) });
+    let isHeldUp = false;
+    for (const waiter of [...(this.#waiters.get(key) ?? [])]) {
+      const { call } = waiter;
+      if (isHeldUp && call !== undefined && call.attention !== "none") continue;
+      const worker = this.#find(key, call);
+      if (worker === undefined) {
+        isHeldUp = true;
+        continue;
+      }
+      if (!this.#takeOut(waiter)) continue;
+      try {
+        waiter.resolve(worker, call && startIn(worker, call));
+      } catch (error) {
+        waiter.reject(error);
+      }
     }
     this.#openFewer(key);
   }
@@ -183,7 +234,7 @@ export class WorkerPool {
       const isThere = [...this.#workers].some((worker) => worker.key === want.key && worker.isOpen && !worker.isRetired);
       if (isThere) return;
     }
-    if (openings < this.#needed(want.key)) this.#open(want, undefined, undefined);
+    if (openings < this.#needed(want.key)) this.#open(want);
   }
 
   /** How many more workers those who wait for the key need: a call that may lead to questions has one to itself. */
@@ -192,56 +243,48 @@ export class WorkerPool {
     const [first] = waiting;
     if (first === undefined) return 0;
     if (first.want.isShared || first.want.separates) return 1;
-    const asking = waiting.filter(({ call }) => call.attention === "asks").length;
-    return Math.max(1, asking + (waiting.some(({ call }) => call.attention === "silent") ? 1 : 0));
+    const asking = waiting.filter(({ call }) => call?.attention === "asks").length;
+    return Math.max(1, asking + (waiting.some(({ call }) => call?.attention === "silent") ? 1 : 0));
   }
 
   #openFewer(key: string): void {
     const openings = this.#openings.get(key);
     const needed = this.#needed(key);
-    for (const controller of [...(openings ?? [])].reverse()) {
+    for (const opening of [...(openings ?? [])].reverse()) {
       if ((openings?.size ?? 0) <= needed) return;
-      openings?.delete(controller);
-      controller.abort();
+      openings?.delete(opening);
+      opening.controller.abort();
     }
   }
 
-  #open(
-    want: Want,
-    signal: AbortSignal | undefined,
-    waiter: { resolve(worker: Worker): void; reject(error: unknown): void } | undefined,
-  ): void {
-    const controller = new AbortController();
+  #open(want: Want): void {
+    const opening: Opening = { want, controller: new AbortController() };
     const openings = this.#openings.get(want.key) ?? new Set();
-    // One that somebody waits for by itself is not given up for the others' sake.
-    if (waiter === undefined) openings.add(controller);
+    openings.add(opening);
     this.#openings.set(want.key, openings);
-    const opened = this.#opening(
-      want,
-      signal === undefined ? controller.signal : AbortSignal.any([signal, controller.signal]),
-    ).then(
-      (worker) => waiter?.resolve(worker),
+    const opened = this.#opening(want, opening.controller.signal).then(
+      () => undefined,
       (error: unknown) => {
-        if (waiter !== undefined) waiter.reject(error);
-        else if (openings.has(controller)) this.#refuseFirst(want.key, error);
+        if (openings.has(opening)) this.#refuseFirst(want.key, error);
       },
     );
     const after = opened.finally(() => {
-      openings.delete(controller);
+      openings.delete(opening);
       if (openings.size === 0 && this.#openings.get(want.key) === openings) this.#openings.delete(want.key);
       this.#opened.delete(after);
       this.#serve(want.key);
       if (this.#waiters.has(want.key)) this.#openMore(want);
     });
-    this.#opened.add(after);
+    this.#opened.set(after, want);
   }
 
-  async #opening(want: Want, signal: AbortSignal): Promise<Worker> {
+  async #opening(want: Want, signal: AbortSignal): Promise<void> {
     const slot = await this.#deps.acquire(want, signal);
     if (signal.aborted) {
       slot.release();
       throw signal.reason;
     }
+    let connected: Promise<unknown> = Promise.resolve();
     const worker = new Worker({
       key: want.key,
       server: want.server,
@@ -254,28 +297,29 @@ export class WorkerPool {
       },
       onEnd: (ended, gone) => {
         this.#workers.delete(ended);
-        this.#ending.set(ended, gone);
-        const settled = (): void => {
+        // A process that is still being opened comes and goes after its worker has ended.
+        const left = Promise.allSettled([gone, connected]).then(([{ status }]) => {
           this.#ending.delete(ended);
           slot.release();
-        };
-        gone.then(settled, (error: unknown) => {
-          settled();
-          this.#deps.onFault(ended.server, error);
+          if (status === "rejected") return gone;
         });
+        this.#ending.set(ended, left);
+        left.catch((error: unknown) => this.#deps.onFault(ended.server, error));
         this.#deps.onCount(ended.server);
+        const [waiter] = this.#waiters.get(ended.key) ?? [];
+        if (waiter !== undefined) this.#openMore(waiter.want);
       },
     });
     this.#workers.add(worker);
     try {
-      await this.#deps.connect(worker, want);
+      connected = this.#deps.connect(worker, want);
+      await connected;
     } catch (error) {
       await worker.end(toFailure(error)).catch(() => undefined);
       throw error;
     }
     if (!worker.isOpen) throw new UpstreamError(endedAtOnce);
     worker.isReady = true;
-    return worker;
   }
 
   #refuseFirst(key: string, error: unknown): void {
@@ -295,6 +339,16 @@ export class WorkerPool {
     for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 }
+
+/** Starts a call whose client may still make it. Throws an UpstreamError. */
+function startIn(worker: Worker, call: Call): RunningCall {
+  const error = call.refused();
+  if (error !== undefined) throw new UpstreamError({ status: 200, error });
+  return worker.start(call);
+}
+
+/** Every worker that is ready takes it. */
+const anyCall = { attention: "none" } as const;
 
 const tooBusy = new UpstreamError({
   status: 503,

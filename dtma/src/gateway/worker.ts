@@ -1,6 +1,6 @@
 import type { Failure } from "./client-stream.ts";
 import { metaKeys } from "./envelope.ts";
-import { errorCodes, type Message, memberOf, readMessage, stringAt, tokenAt } from "./json-rpc.ts";
+import { errorCodes, type JsonRpcError, type Message, memberOf, readMessage, stringAt, tokenAt } from "./json-rpc.ts";
 import { spliced, withId } from "./splice.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 
@@ -8,7 +8,8 @@ import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./up
 One process of a server (or one upstream session) that takes calls of several clients' requests.
 
 INVARIANTS
-- A call goes under an id of the worker's own and its answer comes back under the client's: ids of clients never meet.
+- A call goes under an id and a progress token of the worker's own, and what comes back has the client's: those of clients
+  never meet.
 - What the server asks or says goes to the call that caused it, or to nobody. Where the transport does not say which one
   that was (stdio), a call that may lead to questions runs alone among its like; a cancelled one of these spoils the worker.
 - Every call ends once: with its answer, a failure, or its cancellation; nothing is said to it afterwards.
@@ -26,6 +27,8 @@ export type Call = {
   headers?: Record<string, string>;
   progressToken: string | undefined;
   attention: Attention;
+  /** Why its client may not make it, asked when it starts; undefined when it may. */
+  refused(): JsonRpcError | undefined;
   /** What its client wants to be logged, on a server with sessions. */
   logLevel?: string | undefined;
   /** About this call; returns a promise while its client takes no more. */
@@ -54,7 +57,6 @@ export type Listener = {
 /** What a server with sessions said about itself. */
 export type Welcome = { message: Message; result: { start: number; end: number } };
 
-type OpenCall = Call & { token: string | undefined };
 type Own = { resolve(message: Message): void; reject(error: UpstreamError): void };
 
 const broadcasts = new Set([
@@ -80,15 +82,16 @@ export class Worker implements UpstreamSink {
   lastUsedAt = Date.now();
   readonly #onEnd: (worker: Worker, gone: Promise<void>) => void;
   readonly #onIdle: (worker: Worker) => void;
-  readonly #calls = new Map<number, OpenCall>();
+  readonly #calls = new Map<number, Call>();
   readonly #own = new Map<number, Own>();
   readonly #listeners = new Set<Listener>();
-  readonly #subscribers = new Map<string, number>();
+  readonly #subscribers = new Map<string, { count: number; granted: Promise<boolean> }>();
   #upstream: Upstream | undefined;
   #separates = false;
   #lastId = 0;
   #asking: number | undefined;
   #silent = 0;
+  #deafUntil = 0;
   #logLevel: string | undefined;
   #ended: Promise<void> | undefined;
 
@@ -113,6 +116,10 @@ export class Worker implements UpstreamSink {
     return this.#ended === undefined;
   }
 
+  get hasCalls(): boolean {
+    return this.#calls.size > 0;
+  }
+
   get isIdle(): boolean {
     return this.#calls.size === 0 && this.#listeners.size === 0;
   }
@@ -135,25 +142,23 @@ export class Worker implements UpstreamSink {
   }
 
   /** Whether a call can start now without being mixed up with another one. */
-  takes(call: Pick<Call, "attention" | "progressToken">): boolean {
+  takes({ attention }: Pick<Call, "attention">): boolean {
     if (this.isRetired || this.#ended !== undefined) return false;
-    if (call.progressToken !== undefined && this.#hasToken(call.progressToken)) return false;
-    if (this.#separates || call.attention === "none") return true;
+    if (this.#separates || attention === "none") return true;
     if (this.#asking !== undefined) return false;
-    return call.attention === "silent" || this.#silent === 0;
+    return attention === "silent" || (this.#silent === 0 && !this.#isDeaf());
   }
 
   /** Starts a call that `takes` has agreed to. */
   start(call: Call): RunningCall {
     const id = ++this.#lastId;
-    const open: OpenCall = { ...call, token: call.progressToken };
-    this.#calls.set(id, open);
+    this.#calls.set(id, call);
     if (call.attention === "asks") this.#asking = id;
     if (call.attention === "silent") this.#silent++;
     this.lastUsedAt = Date.now();
-    const message = made(withId(call.message, String(id)));
+    const message = made(asOurs(call, id));
     const send = (): void => {
-      if (!this.#calls.has(id)) return;
+      if (this.#calls.get(id) !== call) return;
       const sent = this.#upstream?.send([message], id, call.headers) ?? Promise.reject(new UpstreamError(goneAlready));
       sent.catch((error: unknown) => this.unanswered(id, toFailure(error)));
     };
@@ -163,7 +168,7 @@ export class Worker implements UpstreamSink {
       this.ask("logging/setLevel", JSON.stringify({ level: call.logLevel })).then(send, send);
     }
     return {
-      cancel: () => this.#cancel(id, open),
+      cancel: () => this.#cancel(id, call),
       reply: (askId, said) => this.#reply(askId, said),
     };
   }
@@ -195,23 +200,26 @@ export class Worker implements UpstreamSink {
     };
   }
 
-  /** Subscribes to a resource for one more listener; false when the server refuses. */
-  async subscribe(uri: string): Promise<boolean> {
-    const count = this.#subscribers.get(uri) ?? 0;
-    this.#subscribers.set(uri, count + 1);
-    if (count > 0) return true;
-    const answer = await this.ask("resources/subscribe", JSON.stringify({ uri })).catch(() => undefined);
-    if (answer?.result !== undefined) return true;
-    this.#subscribers.delete(uri);
-    return false;
+  /** Subscribes to a resource for one more listener; false when the server refuses. Undone by `unsubscribe`, in both cases. */
+  subscribe(uri: string): Promise<boolean> {
+    const known = this.#subscribers.get(uri);
+    if (known !== undefined) {
+      known.count++;
+      return known.granted;
+    }
+    const granted = this.ask("resources/subscribe", JSON.stringify({ uri })).then(
+      (answer) => answer.result !== undefined,
+      () => false,
+    );
+    this.#subscribers.set(uri, { count: 1, granted });
+    return granted;
   }
 
   unsubscribe(uri: string): void {
-    const count = this.#subscribers.get(uri) ?? 0;
-    if (count > 1) this.#subscribers.set(uri, count - 1);
-    else if (this.#subscribers.delete(uri) && this.isOpen) {
-      void this.ask("resources/unsubscribe", JSON.stringify({ uri })).catch(() => undefined);
-    }
+    const known = this.#subscribers.get(uri);
+    if (known === undefined || --known.count > 0) return;
+    this.#subscribers.delete(uri);
+    if (this.isOpen) void this.ask("resources/unsubscribe", JSON.stringify({ uri })).catch(() => undefined);
   }
 
   message(bytes: Buffer, streamId: number | undefined): Promise<void> | undefined {
@@ -219,7 +227,7 @@ export class Worker implements UpstreamSink {
     if (message === undefined || this.#ended !== undefined) return undefined;
     if (message.kind === "response") return this.#answered(message);
     if (message.kind === "request") return this.#asked(message, streamId);
-    return this.#told(message, streamId);
+    return this.#held(this.#told(message, streamId));
   }
 
   unanswered(streamId: number, failure: Failure): void {
@@ -252,9 +260,9 @@ export class Worker implements UpstreamSink {
     return promise;
   }
 
-  #hasToken(token: string): boolean {
-    for (const call of this.#calls.values()) if (call.token === token) return true;
-    return false;
+  /** A cancelled call may still ask something: until that is unlikely, nobody answers what this process asks. */
+  #isDeaf(): boolean {
+    return Date.now() < this.#deafUntil;
   }
 
   #answered(message: Message): Promise<void> | undefined {
@@ -266,14 +274,19 @@ export class Worker implements UpstreamSink {
       return undefined;
     }
     const call = this.#finish(id);
-    return call?.onAnswer(made(withId(message, call.message.id ?? "null")));
+    return this.#held(call?.onAnswer(made(withId(message, call.message.id ?? "null"))));
+  }
+
+  /** In a process for everybody no client holds the others up: one that does not read is cut off by its own stream. */
+  #held(taken: Promise<void> | undefined): Promise<void> | undefined {
+    return this.isShared ? undefined : taken;
   }
 
   #asked(message: Message, streamId: number | undefined): undefined {
     const id = message.id ?? "null";
     if (message.method === "ping") this.#reply(id, '"result":{}');
     else {
-      const call = this.#causeOf(streamId);
+      const call = this.#isDeaf() ? undefined : this.#causeOf(streamId);
       if (call !== undefined) call.onAsk(message);
       else this.#reply(id, nobodyToAsk);
     }
@@ -298,11 +311,10 @@ export class Worker implements UpstreamSink {
       return waits.length === 0 ? undefined : Promise.race(waits);
     }
     if (method === "notifications/progress") {
-      const token = tokenAt(message.text, memberOf(message.text, message.params, "progressToken"));
-      for (const call of this.#calls.values()) {
-        if (token !== undefined && call.token === token) return call.onNotification(message);
-      }
-      return undefined;
+      const at = memberOf(message.text, message.params, "progressToken");
+      const call = this.#calls.get(Number(tokenAt(message.text, at)));
+      if (at === undefined || call?.progressToken === undefined) return undefined;
+      return call.onNotification(made(spliced(message.bytes, [{ at, text: call.progressToken }])));
     }
     if (method === "notifications/cancelled" && this.welcome === undefined) {
       // A stateless server ends a stream of notifications that way.
@@ -310,11 +322,13 @@ export class Worker implements UpstreamSink {
       this.#finish(id)?.onFailed(endedByServer);
       return undefined;
     }
+    // What a list makes the server say must not be taken for what another client's call did.
+    if (this.isShared && !this.#separates && (this.#calls.size > 1 || this.#isDeaf())) return undefined;
     return this.#causeOf(streamId)?.onNotification(message);
   }
 
   /** The call that the server can only mean. */
-  #causeOf(streamId: number | undefined): OpenCall | undefined {
+  #causeOf(streamId: number | undefined): Call | undefined {
     if (!this.#separates) return this.#asking === undefined ? undefined : this.#calls.get(this.#asking);
     const named = streamId === undefined ? undefined : this.#calls.get(streamId);
     const [only] = this.#calls.values();
@@ -328,23 +342,20 @@ export class Worker implements UpstreamSink {
     if (message !== undefined) this.#upstream?.send([message], undefined).catch(() => undefined);
   }
 
-  #cancel(id: number, open: OpenCall): void {
-    if (this.#calls.get(id) !== open) return;
-    const isLate = open.attention === "asks" && !this.#separates;
+  #cancel(id: number, call: Call): void {
+    if (this.#calls.get(id) !== call) return;
     const params = JSON.stringify({ requestId: id, reason: "The client wants no answer any more." });
     this.notify(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":${params}}`);
     this.#upstream?.cancel?.(id);
-    if (!isLate || !this.isShared) {
-      this.isRetired ||= isLate;
-      this.#finish(id);
-      return;
-    }
-    // Others need this process: what it still asks for this call finds nobody, for as long as that is likely.
-    this.#calls.set(id, { ...open, ...deaf, onAsk: (message) => this.#reply(message.id ?? "null", nobodyToAsk) });
-    setTimeout(() => this.#finish(id), lateQuestionsMs).unref();
+    if (!this.#separates && this.isShared && call.attention !== "none") {
+      // Others need this process, and it was told of every ability: what it still asks for this call finds nobody.
+      this.#deafUntil = Date.now() + lateQuestionsMs;
+      setTimeout(() => this.#onIdle(this), lateQuestionsMs + 1).unref();
+    } else if (!this.#separates && call.attention === "asks") this.isRetired = true;
+    this.#finish(id);
   }
 
-  #finish(id: number): OpenCall | undefined {
+  #finish(id: number): Call | undefined {
     const call = this.#calls.get(id);
     if (call === undefined) return undefined;
     this.#calls.delete(id);
@@ -356,8 +367,7 @@ export class Worker implements UpstreamSink {
   }
 }
 
-const lateQuestionsMs = 2_000;
-const deaf = { onNotification: () => undefined, onAnswer: () => undefined, onFailed: () => undefined };
+const lateQuestionsMs = 5_000;
 const goneAlready: Failure = {
   status: 502,
   error: { code: errorCodes.failed, message: "The server's process has ended.", data: { code: "SERVER_EXITED" } },
@@ -371,6 +381,14 @@ const refusedToInitialize = new UpstreamError({
   error: { code: errorCodes.failed, message: "The server refused to initialize.", data: { code: "SERVER_SILENT" } },
 });
 const nobodyToAsk = `"error":${JSON.stringify({ code: -32601, message: "No client can be asked that here." })}`;
+
+/** The request of a call under the worker's own id and progress token. */
+function asOurs({ message, progressToken }: Call, id: number): Buffer {
+  const ids = message.members.flatMap((member) => (member.key === "id" ? [{ at: member, text: String(id) }] : []));
+  const meta = memberOf(message.text, message.params, "_meta");
+  const token = progressToken === undefined ? undefined : memberOf(message.text, meta, "progressToken");
+  return spliced(message.bytes, token === undefined ? ids : [...ids, { at: token, text: String(id) }]);
+}
 
 /** A message of our own making. */
 export function made(text: string | Buffer): Message {
