@@ -14,6 +14,7 @@ import type { Guard } from "./guard.ts";
 import { createHttp } from "./http.ts";
 import { addLegacyRoutes, type LegacyDeps } from "./legacy-routes.ts";
 import type { Limits } from "./limits.ts";
+import { addMcpEntrance } from "./mcp-entrance.ts";
 import { addMcpRoute } from "./mcp-route.ts";
 import { addRegistryRoutes } from "./registry-routes.ts";
 import type { RouteConfig, RouteFace, Streams } from "./route.ts";
@@ -117,6 +118,7 @@ export function createApi(deps: ApiDeps): Api {
   addSeeingRoutes(fastify, deps, streams);
   addLegacyRoutes(fastify, deps);
   addMcpRoute(fastify, deps, callers);
+  addMcpEntrance(fastify.server, { ...deps, connections });
 
   return {
     async listen(host, port) {

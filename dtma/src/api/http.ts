@@ -92,7 +92,7 @@ export function createHttp({ certificate, clientCa, connections, log }: HttpDeps
 }
 
 /** On the raw answer, so that streams carry them too; one that has a word of its own about caching says it. */
-function setHeaders(response: ServerResponse): void {
+export function setHeaders(response: ServerResponse): void {
   response.setHeader("x-content-type-options", "nosniff");
   response.setHeader("cache-control", "no-store");
 }

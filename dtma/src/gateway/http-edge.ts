@@ -51,6 +51,9 @@ export function isForeignOrigin(request: IncomingMessage): boolean {
   return !URL.canParse(origin) || new URL(origin).host !== request.headers.host;
 }
 
+/** What the SDKs' clients say, letter by letter: no need to take it apart. */
+const usual = { accept: "application/json, text/event-stream", type: "application/json" };
+
 /**
  * Why a request is refused before its body is read or its session looked up; undefined when it is not. `isAnswered` is false
  * where the answer to a POST comes on another stream.
@@ -58,6 +61,8 @@ export function isForeignOrigin(request: IncomingMessage): boolean {
 export function headerFault(request: IncomingMessage, isAnswered = true): { status: number; message: string } | undefined {
   if (isForeignOrigin(request)) return { status: 403, message: "Requests from another origin are not accepted." };
   const accept = header(request, "accept");
+  const isUsual = accept === usual.accept && request.headers["content-type"] === usual.type;
+  if (isUsual && request.method === "POST" && request.headers["content-encoding"] === undefined) return undefined;
   if (request.method === "GET" && !accepts(accept, "text/event-stream")) {
     return { status: 406, message: "The client must accept text/event-stream." };
   }

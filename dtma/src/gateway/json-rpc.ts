@@ -9,7 +9,7 @@ INVARIANTS
 - Of members named twice the last one counts here, as in `JSON.parse`; `access.ts` refuses them where it matters.
 */
 
-import { isUtf8 } from "node:buffer";
+import { isAscii, isUtf8 } from "node:buffer";
 
 export type Span = { start: number; end: number };
 export type Member = Span & { key: string };
@@ -173,8 +173,7 @@ export function tokenAt(text: string, span: Span | undefined): string | undefine
 }
 
 /** Reads the envelope of one message; undefined when it is no JSON-RPC message. */
-export function readMessage(bytes: Buffer): Message | undefined {
-  const text = bytes.toString("latin1");
+export function readMessage(bytes: Buffer, text = bytes.toString("latin1")): Message | undefined {
   const object = membersAt(text, skipSpace(text, 0));
   if (object === undefined || skipSpace(text, object.end) < text.length) return undefined;
   const { members } = object;
@@ -217,11 +216,12 @@ export function parseClientBody(body: Buffer): ClientBody {
   const start = skipSpace(text, 0);
   if (!isUtf8(body) || start >= text.length) return invalid(errorCodes.parseError, "The body is not JSON in UTF-8.");
   try {
-    JSON.parse(body.toString("utf8"));
+    JSON.parse(isAscii(body) ? text : body.toString("utf8"));
   } catch {
     return invalid(errorCodes.parseError, "The body is not valid JSON.");
   }
-  if (skipValue(text, start, maxNesting) === -1) {
+  // A level takes an opening and a closing character.
+  if (text.length > 2 * maxNesting && skipValue(text, start, maxNesting) === -1) {
     return invalid(errorCodes.invalidRequest, `The body is nested deeper than ${maxNesting} levels.`);
   }
   const flat = withoutNewlines(body);
@@ -230,7 +230,7 @@ export function parseClientBody(body: Buffer): ClientBody {
   if (parts.length === 0) return invalid(errorCodes.invalidRequest, "The batch is empty.");
   const messages: Message[] = [];
   for (const part of parts) {
-    const message = readMessage(part);
+    const message = part === body ? readMessage(part, text) : readMessage(part);
     if (
       message === undefined ||
       stringAt(
