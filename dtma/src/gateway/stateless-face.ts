@@ -318,12 +318,15 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
     // A process for everybody cannot wait for one person as long as one's own.
     const withinMs = exchange.isShared ? Math.min(deps.answerWithinMs, sharedAnswerMs) : deps.answerWithinMs;
     exchange.expiresAt = Date.now() + withinMs;
+    waiting.set(state, exchange);
     const theirs = [...waiting].filter(([, { connectionId }]) => connectionId === exchange.connectionId);
-    for (const [oldest, one] of theirs.slice(0, Math.max(0, theirs.length + 1 - maxWaiting))) {
-      waiting.delete(oldest);
+    let bytes = 0;
+    for (const [index, [key, one]] of theirs.reverse().entries()) {
+      bytes += one.envelope.message.bytes.length;
+      if (one === exchange || (index < maxWaiting && bytes <= maxWaitingBytes)) continue;
+      waiting.delete(key);
       giveUp(one);
     }
-    waiting.set(state, exchange);
     const { stream } = exchange;
     exchange.stream = undefined;
     void stream?.answer(inputRequired(exchange.envelope.id, exchange.questions, state));
@@ -473,6 +476,7 @@ const maxHeld = 1_000;
 const maxOpen = 500;
 /** Calls of one connection that wait for what their client was asked; the oldest are given up first. */
 const maxWaiting = 64;
+const maxWaitingBytes = 8_388_608;
 const sharedAnswerMs = 60_000;
 const resultMember = Buffer.from('"result":');
 
