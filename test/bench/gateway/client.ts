@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { Client } from "undici";
+import { openConnection } from "./http-connection.ts";
 
 /*
 The one client for everything that is measured: as little as the protocol allows, so that what is measured is not it.
@@ -21,7 +21,6 @@ const initialize = {
   params: { protocolVersion, capabilities: {}, clientInfo: { name: "bench", version: "1" } },
 };
 const initialized = { jsonrpc: "2.0", method: "notifications/initialized" };
-const answerMs = 180_000;
 
 const echoCall = (id: number, message: string) => ({
   jsonrpc: "2.0",
@@ -39,8 +38,8 @@ function check(answer: Answer, id: number, text: string): void {
 
 /** Over Streamable HTTP, on a connection of its own that is kept. */
 export async function openHttp(url: string, headers: Record<string, string> = {}): Promise<BenchSession> {
-  const { origin, pathname: path } = new URL(url);
-  const client = new Client(origin, { headersTimeout: answerMs, bodyTimeout: answerMs, pipelining: 1 });
+  const { hostname, port, pathname: path } = new URL(url);
+  const connection = await openConnection(hostname, Number(port));
   const common: Record<string, string> = {
     ...headers,
     "content-type": "application/json",
@@ -48,14 +47,13 @@ export async function openHttp(url: string, headers: Record<string, string> = {}
   };
 
   async function post(message: object): Promise<Answer | undefined> {
-    const response = await client.request({ method: "POST", path, headers: common, body: JSON.stringify(message) });
-    const text = await response.body.text();
-    if (response.statusCode >= 300) throw new Error(`HTTP ${response.statusCode}: ${text.slice(0, 200)}`);
-    const session = response.headers["mcp-session-id"];
-    if (typeof session === "string") common["mcp-session-id"] = session;
-    if (text === "") return undefined;
-    const isStream = String(response.headers["content-type"]).startsWith("text/event-stream");
-    return JSON.parse(isStream ? lastData(text) : text);
+    const answer = await connection.request("POST", path, common, JSON.stringify(message));
+    if (answer.status >= 300) throw new Error(`HTTP ${answer.status}: ${answer.text.slice(0, 200)}`);
+    const session = answer.headers.get("mcp-session-id");
+    if (session !== undefined) common["mcp-session-id"] = session;
+    if (answer.text === "") return undefined;
+    const isStream = answer.headers.get("content-type")?.startsWith("text/event-stream");
+    return JSON.parse(isStream ? lastData(answer.text) : answer.text);
   }
 
   let lastId = 0;
@@ -65,7 +63,7 @@ export async function openHttp(url: string, headers: Record<string, string> = {}
     common["mcp-protocol-version"] = protocolVersion;
     await post(initialized);
   } catch (error) {
-    await client.destroy();
+    connection.close();
     throw error;
   }
   return {
@@ -74,8 +72,8 @@ export async function openHttp(url: string, headers: Record<string, string> = {}
       check((await post(echoCall(lastId, text))) ?? {}, lastId, text);
     },
     async close() {
-      await client.request({ method: "DELETE", path, headers: common }).then(({ body }) => body.dump());
-      await client.destroy();
+      await connection.request("DELETE", path, common);
+      connection.close();
     },
   };
 }
