@@ -270,7 +270,7 @@ describe.skipIf(!parts.docker)("what goes wrong on a toolbox", () => {
   });
 
   it("a session whose process ignores the end: nothing of it is left once the session is over", async () => {
-    const dtma = await bench.start();
+    const dtma = await bench.start({ env: { DTMA_SPARES: "0" } });
     const image = await bench.serverImage("probe.mjs", { args: ["--ignore-stdin-end"] });
     expect((await dtma.perform("PUT", "/v1/servers/deaf", imageRequest("deaf", image))).error).toBeUndefined();
     const container = `${bench.scope}.deaf`;
