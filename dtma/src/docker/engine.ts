@@ -1,7 +1,9 @@
 import { isIPv4 } from "node:net";
+import { cpus } from "node:os";
 import type { Readable } from "node:stream";
 import type { LogLine } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
+import { createSlots } from "../slots.ts";
 import { createDockerCalls, dockerMessage, translate } from "./calls.ts";
 import { containerBody, programBody, volumeMounts } from "./container-body.ts";
 import type { ContainerSummary, ContainerView, Docker, DockerEvent, ImageView, Labels, NetworkView } from "./docker.ts";
@@ -11,6 +13,8 @@ import { type EngineStats, toReading } from "./load.ts";
 import { pullImage } from "./pull.ts";
 import type { Reading } from "./reading.ts";
 import { createLogReader, readJsonLines } from "./streams.ts";
+
+const minStartsAtOnce = 4;
 
 type Inspect = {
   Id: string;
@@ -62,6 +66,9 @@ type ListedContainer = {
 /** Docker over its Engine API. `dockerHost` as in DOCKER_HOST; undefined takes the usual sockets. Nothing is dialled yet. */
 export function createDocker(dockerHost: string | undefined, env: NodeJS.ProcessEnv): Docker {
   const calls = createDockerCalls(dockerHost, env);
+  // Two hundred execs at once starve one another until Docker's answers are late; one after another they all get in.
+  const starts = createSlots(Math.max(minStartsAtOnce, 2 * cpus().length));
+  const noSignal = new AbortController().signal;
 
   return {
     async info(timeoutMs) {
@@ -217,7 +224,14 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
       }
     },
 
-    openProcess: (container, command, onStderr) => openProcess(calls, container, command, onStderr),
+    async openProcess(container, command, onStderr) {
+      const leave = await starts.enter(noSignal);
+      try {
+        return await openProcess(calls, container, command, onStderr);
+      } finally {
+        leave();
+      }
+    },
     endProcesses: (container) => endAllProcesses(calls, container, container.execIds),
 
     async getImage(reference) {

@@ -23,7 +23,7 @@ export async function openConnection(host: string, port: number): Promise<HttpCo
     waiting?.reject(error);
     waiting = undefined;
   };
-  socket.setEncoding("utf8").on("data", (chunk: string) => {
+  socket.setEncoding("latin1").on("data", (chunk: string) => {
     received += chunk;
     const answer = readAnswer(received);
     if (answer === undefined) return;
@@ -48,7 +48,7 @@ export async function openConnection(host: string, port: number): Promise<HttpCo
   };
 }
 
-/** The answer once it is there as a whole. Text is ASCII here, so characters are bytes. */
+/** The answer once it is there as a whole. As latin1 text a character is a byte. */
 function readAnswer(received: string): HttpAnswer | undefined {
   const end = received.indexOf("\r\n\r\n");
   if (end === -1) return undefined;
