@@ -4,7 +4,7 @@ with every request.
 */
 
 import { metaKeys, statelessRevision } from "./envelope.ts";
-import { sessionRevisions } from "./http-edge.ts";
+import { newestSessionRevision, sessionRevisions } from "./http-edge.ts";
 import { type Message, memberOf, type Span, stringAt } from "./json-rpc.ts";
 import type { ListChanges } from "./listening.ts";
 import { parseAt } from "./stateless.ts";
@@ -15,7 +15,6 @@ type Json = Record<string, unknown>;
 /** What a client said of itself; info and capabilities as JSON text. */
 export type ClientSaid = { revision: string; info: string | undefined; capabilities: string; extensions: readonly string[] };
 
-const newestRevision = "2025-11-25";
 /** Tasks of 2025-11-25 and those of 2026-07-28 have nothing in common but the word. */
 const tasksExtension = "io.modelcontextprotocol/tasks";
 
@@ -30,7 +29,7 @@ export function readInitialize(initialize: Message | undefined): ClientSaid {
   const { tasks: _tasks, roots, ...capabilities } = parsed("capabilities") ?? {};
   const info = parsed("clientInfo");
   return {
-    revision: asked !== undefined && sessionRevisions.has(asked) ? asked : newestRevision,
+    revision: asked !== undefined && sessionRevisions.has(asked) ? asked : newestSessionRevision,
     info: info && JSON.stringify(info),
     // The roots of a session can change; those of a request cannot.
     capabilities: JSON.stringify({ ...capabilities, ...(roots === undefined ? {} : { roots: {} }) }),

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { header, sessionRevisions } from "./http-edge.ts";
-import { errorCodes, type JsonRpcError, type Message, memberOf, type Span, stringAt, tokenAt } from "./json-rpc.ts";
+import { errorCodes, type JsonRpcError, type Message, memberOf, progressTokenOf, type Span, stringAt } from "./json-rpc.ts";
 
 /*
 Requests of the stateless revisions (MCP 2026-07-28, "Request Metadata" and "Server Validation"): what a request says about
@@ -73,8 +73,7 @@ export function readEnvelope(request: IncomingMessage, message: Message): Envelo
   if (capabilities === undefined || text[capabilities.start] !== "{") return malformed(metaKeys.capabilities);
   const clientInfo = memberOf(text, meta, metaKeys.clientInfo);
   const logLevel = stringAt(text, memberOf(text, meta, metaKeys.logLevel));
-  const progressToken = tokenAt(text, memberOf(text, meta, "progressToken"));
-  return { message, id, method, meta, clientInfo, capabilities, logLevel, progressToken };
+  return { message, id, method, meta, clientInfo, capabilities, logLevel, progressToken: progressTokenOf(message) };
 }
 
 /** The value of a header that may be Base64 between `=?base64?` and `?=`; undefined when it is malformed. */

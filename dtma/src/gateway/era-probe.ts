@@ -4,7 +4,7 @@ import type { Speech } from "../docker/server-process.ts";
 import { type Asker, RefusedError, UnansweredError } from "./asker.ts";
 import { metaKeys, statelessCodes, statelessRevision } from "./envelope.ts";
 import { headerParams } from "./header-params.ts";
-import { sessionRevisions } from "./http-edge.ts";
+import { newestSessionRevision, sessionRevisions } from "./http-edge.ts";
 import { isStatelessError } from "./stateless.ts";
 
 /*
@@ -45,7 +45,6 @@ export class UnknownSpeechError extends Error {
 
 /** How long a silent server is waited for before it is asked in the other way. */
 const probeMs = 2_000;
-const newestRevision = "2025-11-25";
 const maxPages = 1_000;
 const clientInfo = { name: "dtma", version: "1" };
 const meta = {
@@ -129,7 +128,7 @@ async function discover(asker: Asker): Promise<Discovery> {
 }
 
 async function initialize(asker: Asker): Promise<Session> {
-  const params = { protocolVersion: newestRevision, capabilities: {}, clientInfo };
+  const params = { protocolVersion: newestSessionRevision, capabilities: {}, clientInfo };
   const { protocolVersion, capabilities } = ((await asker.request("initialize", params)) ?? {}) as {
     protocolVersion?: unknown;
     capabilities?: { tools?: unknown } | null;

@@ -172,6 +172,20 @@ export function tokenAt(text: string, span: Span | undefined): string | undefine
   return Number.isFinite(value) ? String(value) : undefined;
 }
 
+/** The token under which a request wants to hear of its progress, in canonical form. */
+export function progressTokenOf({ text, params }: Message): string | undefined {
+  return tokenAt(text, memberOf(text, memberOf(text, params, "_meta"), "progressToken"));
+}
+
+/** Where the code of an answer's error stands; undefined when it has none. */
+export function errorCodeAt({ text, members }: Message): Span | undefined {
+  return memberOf(
+    text,
+    members.findLast(({ key }) => key === "error"),
+    "code",
+  );
+}
+
 /** Reads the envelope of one message; undefined when it is no JSON-RPC message. */
 export function readMessage(bytes: Buffer, text = bytes.toString("latin1")): Message | undefined {
   const object = membersAt(text, skipSpace(text, 0));

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { metaKeys } from "./envelope.ts";
-import { errorCodes, type Message, memberOf, membersAt, readMessage, type Span, stringAt } from "./json-rpc.ts";
+import { errorCodeAt, errorCodes, type Message, memberOf, membersAt, readMessage, type Span, stringAt } from "./json-rpc.ts";
 import { type Edit, insertion, rawMember, spliced } from "./splice.ts";
 
 /*
@@ -54,8 +54,7 @@ export function statelessAnswer(method: string, answer: Message, serverInfo: Buf
   const { text, result } = answer;
   if (result === undefined) {
     if (method !== "resources/read") return answer.bytes;
-    const error = answer.members.findLast(({ key }) => key === "error");
-    const code = memberOf(text, error, "code");
+    const code = errorCodeAt(answer);
     return code && text.slice(code.start, code.end) === resourceNotFound
       ? spliced(answer.bytes, [{ at: code, text: "-32602" }])
       : answer.bytes;
@@ -113,7 +112,7 @@ export function toQuestion(message: Message): Question {
 /** The questions of an error that says a URL has to be visited first (code -32042 of 2025-11-25); undefined for others. */
 export function elicitationsOf(answer: Message): Question[] | undefined {
   const error = answer.members.findLast(({ key }) => key === "error");
-  const code = memberOf(answer.text, error, "code");
+  const code = errorCodeAt(answer);
   if (code === undefined || answer.text.slice(code.start, code.end) !== "-32042") return undefined;
   const data = rawMember(answer, error, "data");
   try {
@@ -141,6 +140,11 @@ export function isAble(message: Message, capabilities: Span, ability: readonly s
   let at: Span | undefined = capabilities;
   for (const key of ability) at = memberOf(message.text, at, key);
   return at !== undefined && message.text[at.start] === "{";
+}
+
+/** Whether the client can be asked anything at all. */
+export function canBeAsked(message: Message, capabilities: Span): boolean {
+  return ["sampling", "elicitation", "roots"].some((ability) => isAble(message, capabilities, [ability]));
 }
 
 /** What names a request whatever it answers: its method and params without what changes from round to round. */

@@ -55,8 +55,8 @@ export function createServerSide(deps: {
       const { speech, isShared } = endpoint;
       // One process for all speaks without sessions where it can.
       const isStateless = isShared ? speech?.stateless === true : speech?.sessions === false;
-      const want = sharedWant(session.server, endpoint);
-      const connected = isShared
+      const want = isShared ? sharedWant(session.server, endpoint) : undefined;
+      const connected = want
         ? (sink: UpstreamSink) => createSharedUpstream({ pool, want, isRaw: isStateless }, sink)
         : await connect(session.server, endpoint, isStateless);
       return isStateless ? createSessionFace(connected, session, { isHttp: endpoint.type === "http" }) : connected(session);

@@ -9,6 +9,7 @@ import {
   type JsonRpcError,
   type Message,
   memberOf,
+  progressTokenOf,
   readMessage,
   stringAt,
   tokenAt,
@@ -299,8 +300,7 @@ export class Session implements UpstreamSink {
       const id = request.id ?? "";
       const method = request.method ?? "";
       stream.waiting.add(id);
-      const meta = memberOf(request.text, request.params, "_meta");
-      const progressToken = meta && tokenAt(request.text, memberOf(request.text, meta, "progressToken"));
+      const progressToken = progressTokenOf(request);
       const call = method === "tools/call" ? this.#options.account.begin(calledTool(request), request.bytes.length) : undefined;
       this.#open.set(id, { stream, method, progressToken, call });
     }

@@ -1,7 +1,7 @@
 import { metaKeys } from "./envelope.ts";
 import { sessionRevisions } from "./http-edge.ts";
-import { errorAnswer, errorCodes, type Message, memberOf, stringAt, tokenAt } from "./json-rpc.ts";
-import { abilityOf, cannotBeAsked as cannot, isAble, isWithin, quietMethods, toQuestion, withoutTasks } from "./questions.ts";
+import { errorAnswer, errorCodes, type Message, memberOf, progressTokenOf, stringAt, tokenAt } from "./json-rpc.ts";
+import { abilityOf, canBeAsked, cannotBeAsked, isAble, isWithin, quietMethods, toQuestion, withoutTasks } from "./questions.ts";
 import { spliced, withId } from "./splice.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 import { type Attention, made, type RunningCall, type Worker } from "./worker.ts";
@@ -41,12 +41,10 @@ export function createSharedUpstream(
 
   async function start(message: Message, streamId: number | undefined, headers?: Record<string, string>): Promise<void> {
     const id = message.id ?? "null";
-    const meta = memberOf(message.text, message.params, "_meta");
-    const progressToken = meta && tokenAt(message.text, memberOf(message.text, meta, "progressToken"));
     const call = {
       message,
       ...(headers === undefined ? {} : { headers }),
-      progressToken,
+      progressToken: progressTokenOf(message),
       attention: attentionOf(message),
       refused: () => sink.refused?.(message),
       logLevel: isRaw ? undefined : logLevel,
@@ -56,7 +54,7 @@ export function createSharedUpstream(
         const ability = abilityOf(toQuestion(asked));
         const mine = running.get(id);
         if (ability === undefined || known === undefined || !isAble(known.message, known.capabilities, ability)) {
-          mine?.reply(asked.id ?? "null", cannot);
+          mine?.reply(asked.id ?? "null", cannotBeAsked);
         } else if (mine !== undefined) {
           questions.set(asked.id ?? "null", mine);
           void tell(asked.bytes, streamId);
@@ -96,9 +94,7 @@ export function createSharedUpstream(
     if (isRaw) return isLogged(message) ? "asks" : "silent";
     if (quietMethods.has(message.method ?? "")) return "none";
     const known = abilities();
-    const asks = ["sampling", "elicitation", "roots"].some(
-      (ability) => known !== undefined && isAble(known.message, known.capabilities, [ability]),
-    );
+    const asks = known !== undefined && canBeAsked(known.message, known.capabilities);
     return asks || logLevel !== undefined ? "asks" : "silent";
   }
 

@@ -16,10 +16,12 @@ import {
 } from "./envelope.ts";
 import type { Visit } from "./gateway.ts";
 import { type HeaderParam, learnTools, repeats } from "./header-params.ts";
-import { errorAnswer, errorCodes, type Message, memberOf, membersAt, stringAt, tokenAt } from "./json-rpc.ts";
+import { newestSessionRevision } from "./http-edge.ts";
+import { errorAnswer, errorCodeAt, errorCodes, type Message, memberOf, membersAt, stringAt, tokenAt } from "./json-rpc.ts";
 import {
   abilityOf,
   askingMethods,
+  canBeAsked,
   cannotBeAsked,
   digestOf,
   discovered,
@@ -34,6 +36,7 @@ import {
   toQuestion,
 } from "./questions.ts";
 import { insertion, rawMember, spliced, withId } from "./splice.ts";
+import { isStatelessError } from "./stateless.ts";
 import { toFailure, UpstreamError } from "./upstream.ts";
 import type { Attention, Call, Listener, RunningCall, Worker } from "./worker.ts";
 import { made } from "./worker.ts";
@@ -81,6 +84,8 @@ type Exchange = {
   envelope: Envelope;
   stream: AnswerStream | undefined;
   running: RunningCall | undefined;
+  /** Runs the call; knows what its server said about itself. */
+  worker: Worker | undefined;
   count: CountedCall | undefined;
   /** Questions of the server nobody has answered yet, by the key the client knows them under. */
   questions: Map<string, Question>;
@@ -159,12 +164,13 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
         const call = callOf(current, isSession, tools);
         const started = await deps.pool.start(want, given === undefined ? call : { ...call, headers: given }, leaving.signal);
         current.running = started.running;
-        welcomes.set(current, started.worker);
+        current.worker = started.worker;
         stream.isAtWork = true;
         if (leaving.signal.aborted) giveUp(current);
       } else {
+        // It is asked what is still open, or waits with the call.
         stream.isAtWork = true;
-        proceed(current);
+        if (current.questions.size > 0) ask(current);
       }
       await stream.closed;
     } catch (error) {
@@ -186,9 +192,6 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
     return count;
   }
 
-  /** The worker that a call runs on, for what its server said about itself. */
-  const welcomes = new WeakMap<Exchange, Worker>();
-
   function countOf(server: string, visit: Visit, message: Message): CountedCall {
     return deps.accountOf(visit, server).begin(calledTool(message), message.bytes.length);
   }
@@ -203,6 +206,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       envelope,
       stream: undefined,
       running: undefined,
+      worker: undefined,
       count: envelope.method === "tools/call" ? countOf(server, visit, envelope.message) : undefined,
       questions: new Map(),
       token: envelope.progressToken,
@@ -239,11 +243,6 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       }
     }
     return exchange;
-  }
-
-  /** A client waits again: it is asked what is still open, or waits with the call. */
-  function proceed(exchange: Exchange): void {
-    if (exchange.questions.size > 0) ask(exchange);
   }
 
   /** What the tools of a server want repeated in headers, where nobody behind us looks at these. */
@@ -349,7 +348,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
     }
     const { id } = exchange.envelope;
     const said = made(withId(message, id));
-    const welcome = welcomes.get(exchange)?.welcome;
+    const welcome = exchange.worker?.welcome;
     const info = welcome && rawMember(welcome.message, welcome.result, "serverInfo");
     const bytes = statelessAnswer(exchange.envelope.method, said, info);
     return answer(exchange, bytes === said.bytes ? said : made(bytes));
@@ -531,7 +530,7 @@ function attentionOf(envelope: Envelope, isSession: boolean): Attention {
   // A stateless server asks in its answer only.
   if (!isSession) return "silent";
   const { message, capabilities } = envelope;
-  return ["sampling", "elicitation", "roots"].some((ability) => isAble(message, capabilities, [ability])) ? "asks" : "silent";
+  return canBeAsked(message, capabilities) ? "asks" : "silent";
 }
 
 /** Which workers may serve a request. */
@@ -541,7 +540,7 @@ function wantOf(server: string, endpoint: ServerEndpoint, visit: Visit, envelope
   const own = (span: { start: number; end: number }): string => bytes.toString("utf8", span.start, span.end);
   const capabilities = own(envelope.capabilities);
   const clientInfo = envelope.clientInfo === undefined ? ourselves : own(envelope.clientInfo);
-  const initialize = `{"protocolVersion":"${newestWithSessions}","capabilities":${capabilities},"clientInfo":${clientInfo}}`;
+  const initialize = `{"protocolVersion":"${newestSessionRevision}","capabilities":${capabilities},"clientInfo":${clientInfo}}`;
   const signature = endpoint.speech?.stateless === true ? statelessRevision : digest(initialize);
   const owner = visit.connectionId;
   const key = [server, endpoint.container ?? "", owner ?? "", signature].join(" ");
@@ -551,7 +550,7 @@ function wantOf(server: string, endpoint: ServerEndpoint, visit: Visit, envelope
 
 /** The one process that all clients of a server share. */
 export function sharedWant(server: string, endpoint: ServerEndpoint): Want {
-  const initialize = `{"protocolVersion":"${newestWithSessions}","capabilities":${everyAbility},"clientInfo":${ourselves}}`;
+  const initialize = `{"protocolVersion":"${newestSessionRevision}","capabilities":${everyAbility},"clientInfo":${ourselves}}`;
   const { container } = endpoint;
   return {
     key: [server, container ?? "", "*", endpoint.speech?.stateless === true ? statelessRevision : ""].join(" "),
@@ -564,7 +563,6 @@ export function sharedWant(server: string, endpoint: ServerEndpoint): Want {
   };
 }
 
-const newestWithSessions = "2025-11-25";
 const ourselves = '{"name":"dtma","version":"1"}';
 const everyAbility = '{"sampling":{},"elicitation":{"form":{},"url":{}},"roots":{}}';
 
@@ -608,11 +606,10 @@ function fail(stream: AnswerStream, envelope: Envelope, failure: Failure): void 
 /** The HTTP status that goes with an answer (MCP 2026-07-28, "Request Metadata"). */
 function statusOf(answer: Message): number {
   if (!answer.hasError) return 200;
-  const error = answer.members.findLast(({ key }) => key === "error");
-  const at = memberOf(answer.text, error, "code");
+  const at = errorCodeAt(answer);
   const code = at === undefined ? 0 : Number(answer.text.slice(at.start, at.end));
   if (code === -32601) return 404;
-  return (Object.values(statelessCodes) as number[]).includes(code) ? 400 : 200;
+  return isStatelessError(code) ? 400 : 200;
 }
 
 function isAccepted(message: Message, response: { start: number; end: number }): boolean {
