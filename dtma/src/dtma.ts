@@ -15,6 +15,7 @@ import { createCgroups } from "./docker/cgroups.ts";
 import type { Docker } from "./docker/docker.ts";
 
 import { createDocker } from "./docker/engine.ts";
+import { createPipes } from "./docker/pipes.ts";
 import { createDrains } from "./drains.ts";
 import { createEgressProxy } from "./egress/egress-proxy.ts";
 import { createFindClient } from "./egress/find-client.ts";
@@ -113,7 +114,8 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
   const audit = await openAudit(data.path, log);
   const scope = createScope(settings.scope, settings.labels);
   const hub = createEventHub();
-  const engine = createDocker(settings.dockerHost, process.env);
+  const pipes = createPipes(data.path);
+  const engine = createDocker(settings.dockerHost, process.env, pipes);
   const docker = seams.docker?.(engine) ?? engine;
   const secrets = createSecrets(data.path);
   const volumes = createVolumes({ docker, scope, data, log });
@@ -380,6 +382,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       await hostContainers.close();
       await api.close();
       await audit.close();
+      await pipes.close();
       data.close();
     } catch (error) {
       log.error("dtma.not-drained", error);

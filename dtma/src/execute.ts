@@ -9,7 +9,7 @@ import type { Claim, Collector } from "./collector.ts";
 import type { ContainerView, Docker, ImageView } from "./docker/docker.ts";
 import type { Drains } from "./drains.ts";
 import type { BuildTarget, Images, PulledImage } from "./images/images.ts";
-import { secretVariablesVariable } from "./images/secret-preload.ts";
+import { secretVariablesVariable } from "./images/node-preload.ts";
 import {
   containerName,
   drainName,

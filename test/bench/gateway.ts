@@ -7,7 +7,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { build } from "vite";
 import { createBench, docker, everything } from "../fixtures/dtma.ts";
 import { partVariables } from "../setup/parts.ts";
-import { type Bridge, type BridgeName, createBridges } from "./gateway/bridges.ts";
+import { type AfterBlow, killContainer, killProcesses } from "./gateway/blows.ts";
+import { type Bridge, type BridgeName, type Bridges, createBridges } from "./gateway/bridges.ts";
 import type { BenchSession } from "./gateway/client.ts";
 import { usageOf } from "./gateway/processes.ts";
 
@@ -62,6 +63,7 @@ async function run(): Promise<void> {
   await build({ configFile: join(root, "dtma/vite.config.ts"), logLevel: "warn" });
   const bench = createBench();
   const taken = new Map<BridgeName, Figures[]>();
+  const blows: Blow[] = [];
   try {
     say("Deploying the server and fetching the peers …");
     const bridges = await createBridges(bench, join(root, "dtma/dist/dtma.mjs"), Math.max(many, busySessions));
@@ -72,10 +74,15 @@ async function run(): Promise<void> {
         taken.set(name, [...(taken.get(name) ?? []), figures]);
         say(`  ${JSON.stringify(figures)}`);
       }
+      if (!chosen.includes("dtma with a spare")) continue;
+      say(`${repetition} of ${repetitions}: blows …`);
+      blows.push(await strike(bridges));
+      say(`  ${JSON.stringify(blows.at(-1))}`);
     }
     const medians = new Map([...taken].map(([name, all]) => [name, mediansOf(all)]));
-    print(medians);
-    if (chosen.length === names.length) await save(medians, bridges.versions);
+    const targets = targetsOf(medians, blows);
+    print(medians, targets);
+    if (chosen.length === names.length) await save(medians, blows, targets, bridges.versions);
   } finally {
     await bench.close();
   }
@@ -91,7 +98,17 @@ async function measure(start: () => Promise<Bridge>): Promise<Figures> {
   return { ...times, ...(await withBridge(start, holdMany)) };
 }
 
-async function withBridge<T>(start: () => Promise<Bridge>, work: (bridge: Bridge) => Promise<T>): Promise<T> {
+/** What happens to open sessions when their processes are killed, and when their container is. */
+type Blow = { processes: AfterBlow; container: AfterBlow };
+
+function strike({ startOurs, container }: Bridges): Promise<Blow> {
+  return withBridge(startOurs, async (bridge) => ({
+    processes: await killProcesses(bridge, container),
+    container: await killContainer(bridge, container),
+  }));
+}
+
+async function withBridge<B extends Bridge, T>(start: () => Promise<B>, work: (bridge: B) => Promise<T>): Promise<T> {
   const bridge = await start();
   try {
     await closeAll([await bridge.open()]);
@@ -204,7 +221,7 @@ type Medians = ReadonlyMap<BridgeName, Figures>;
 type Target = { what: string; measured: number; limit: number; atLeast?: true };
 
 /** What the endpoint is held to, as ratios of one run. */
-function targetsOf(medians: Medians): Target[] {
+function targetsOf(medians: Medians, blows: Blow[]): Target[] {
   const [floor, plain, warm, supergateway] = names.map((name) => medians.get(name));
   if (!floor || !plain || !warm || !supergateway) return [];
   return [
@@ -220,6 +237,11 @@ function targetsOf(medians: Medians): Target[] {
     { what: "set-up with a spare / the floor's", measured: warm.setUpMs / floor.setUpMs, limit: 0.15 },
     { what: "MiB of memory per open session", measured: warm.mibPerSession, limit: 0.6 },
     { what: `errors with ${many} sessions at once`, measured: Math.max(warm.errors, plain.errors), limit: 0 },
+    ...(["processes", "container"] as const).map((what) => ({
+      what: `slowest answer after its ${what === "container" ? "container" : "process"} was killed, ms`,
+      measured: Math.max(...blows.map((blow) => blow[what].answeredMs)),
+      limit: 1_000,
+    })),
   ];
 }
 
@@ -227,7 +249,7 @@ function isMet({ measured, limit, atLeast }: Target): boolean {
   return atLeast ? measured >= limit : measured <= limit;
 }
 
-function print(medians: Medians): void {
+function print(medians: Medians, all: Target[]): void {
   const head = [
     "",
     "set-up p50",
@@ -247,7 +269,7 @@ function print(medians: Medians): void {
     name === "floor" ? "" : `${one.errors}`,
   ]);
   printTable([head, ...rows]);
-  const targets = targetsOf(medians).map((target) => [
+  const targets = all.map((target) => [
     target.what,
     target.measured.toFixed(2),
     `${target.atLeast ? "at least" : "at most"} ${target.limit}`,
@@ -267,7 +289,7 @@ function printTable(rows: string[][]): void {
   process.stdout.write(`${lines.join("\n")}\n\n`);
 }
 
-async function save(medians: Medians, peers: Record<string, string>): Promise<void> {
+async function save(medians: Medians, blows: Blow[], targets: Target[], peers: Record<string, string>): Promise<void> {
   const { version } = JSON.parse(readFileSync(join(root, "dtma/package.json"), "utf8")) as { version: string };
   const engine = (await docker("version", "-f", "{{.Server.Version}}")).trim();
   const machine = { cpu: cpus()[0]?.model ?? "", cores: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30) };
@@ -276,7 +298,8 @@ async function save(medians: Medians, peers: Record<string, string>): Promise<vo
     machine,
     measured: { server: everything, transport: "plain HTTP on loopback", repetitions, calls, busySessions, many },
     bridges: Object.fromEntries(medians),
-    targets: targetsOf(medians).map((target) => ({ ...target, isMet: isMet(target) })),
+    blows,
+    targets: targets.map((target) => ({ ...target, isMet: isMet(target) })),
   };
   const rounded = (_key: string, value: unknown) => (typeof value === "number" ? Math.round(value * 1_000) / 1_000 : value);
   mkdirSync(join(import.meta.dirname, "results"), { recursive: true });

@@ -94,6 +94,11 @@ describe.skipIf(!canRun)("a server from PyPI", () => {
     });
     expect(report.environment).toContain("MODE");
     expect(report.environment).not.toContain("DTMA_SECRET_VARIABLES");
+    expect(report.environment).not.toContain("DTMA_PIPES");
+    expect(report.streams).toEqual([
+      expect.stringMatching(/^\/run\/dtma\/[\w-]+\.in/),
+      expect.stringMatching(/^\/run\/dtma\/[\w-]+\.out/),
+    ]);
   });
 
   it("has its modules compiled, because it cannot write to its root", async () => {

@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Bench, createBench, type DtmaProcess, docker, imageRequest } from "../fixtures/dtma.ts";
+import { type Bench, createBench, type DtmaProcess, imageRequest } from "../fixtures/dtma.ts";
+import { firstPid, sessionProcesses } from "../fixtures/session-processes.ts";
 import { parts } from "../setup/parts.ts";
 
 const name = "probe";
@@ -91,26 +92,6 @@ describe.skipIf(!parts.docker)("when processes of sessions, or their container, 
     }
   }, 60_000);
 });
-
-async function firstPid(container: string): Promise<number> {
-  return Number(await docker("inspect", "-f", "{{.State.Pid}}", container));
-}
-
-/** Host pids of the processes that were opened for sessions beside this first process of their container. */
-function sessionProcesses(first: number): number[] {
-  const group = (pid: string) => readFileSync(`/proc/${pid}/cgroup`, "utf8");
-  const own = group(String(first));
-  return readdirSync("/proc")
-    .filter((entry) => /^\d+$/.test(entry))
-    .filter((pid) => {
-      try {
-        return group(pid) === own && readFileSync(`/proc/${pid}/environ`, "utf8").includes("DTMA_SESSION=");
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
-}
 
 /** What the process itself takes for its pid. */
 function pidInside(pid: number): string | undefined {

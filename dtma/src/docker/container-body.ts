@@ -1,4 +1,5 @@
 import type { ContainerConfig, ProgramConfig } from "./docker.ts";
+import { pipesPath } from "./pipes.ts";
 
 /*
 INVARIANTS (DESIGN.md section 4)
@@ -6,7 +7,8 @@ INVARIANTS (DESIGN.md section 4)
   and CPU, no swap on top. The Engine's own seccomp profile, masked paths and namespaces: none is ever named here.
 - Nothing is published but on 127.0.0.1: ports that were asked for and, where bridge addresses cannot be reached, the
   server's own.
-- The only host path mounted is the server's own folder of secrets, read-only. Never the Docker socket.
+- The only host paths mounted are the server's own folder of secrets and, for a server on stdio, the folder of pipes that
+  cannot be listed; both read-only. Never the Docker socket.
 */
 
 /** Executable, because tools unpack and run helpers there; setuid bits and devices do not count. */
@@ -15,8 +17,8 @@ const tmpfsOptions = `rw,nosuid,nodev,exec,mode=1777,size=${64 * 2 ** 20}`;
 /** Where a server finds its secrets. */
 export const secretsPath = "/run/secrets";
 
-/** The body of `POST /containers/create` for a server. */
-export function containerBody(config: ContainerConfig): Record<string, unknown> {
+/** The body of `POST /containers/create` for a server, with the folder of pipes where there is one. */
+export function containerBody(config: ContainerConfig, pipesFolder?: string): Record<string, unknown> {
   return {
     Image: config.image,
     Labels: config.labels,
@@ -47,12 +49,15 @@ export function containerBody(config: ContainerConfig): Record<string, unknown> 
       PortBindings: portBindings(config.ports),
       Mounts: [
         ...volumeMounts(config.volumes),
-        ...(config.secretsFolder === undefined
-          ? []
-          : [{ Type: "bind", Source: config.secretsFolder, Target: secretsPath, ReadOnly: true }]),
+        ...folderMount(config.secretsFolder, secretsPath),
+        ...folderMount(config.openStdin ? pipesFolder : undefined, pipesPath),
       ],
     },
   };
+}
+
+function folderMount(source: string | undefined, target: string): Record<string, unknown>[] {
+  return source === undefined ? [] : [{ Type: "bind", Source: source, Target: target, ReadOnly: true }];
 }
 
 function portBindings(ports: ContainerConfig["ports"]): Record<string, unknown[]> {

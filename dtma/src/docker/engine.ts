@@ -1,5 +1,5 @@
 import { isIPv4 } from "node:net";
-import { cpus } from "node:os";
+import { cpus, hostname, release } from "node:os";
 import type { Readable } from "node:stream";
 import type { LogLine } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
@@ -7,9 +7,10 @@ import { createSlots } from "../slots.ts";
 import { createDockerCalls, dockerMessage, translate } from "./calls.ts";
 import { containerBody, programBody, volumeMounts } from "./container-body.ts";
 import type { ContainerSummary, ContainerView, Docker, DockerEvent, ImageView, Labels, NetworkView } from "./docker.ts";
-import { endAllProcesses, openProcess } from "./exec.ts";
+import { endAllProcesses, openProcess, type PipeWay } from "./exec.ts";
 import { digestOf } from "./image-name.ts";
 import { type EngineStats, toReading } from "./load.ts";
+import { type Pipes, pipesPath } from "./pipes.ts";
 import { pullImage } from "./pull.ts";
 import type { Reading } from "./reading.ts";
 import { createLogReader, readJsonLines } from "./streams.ts";
@@ -63,9 +64,15 @@ type ListedContainer = {
   Labels: Labels | null;
 };
 
-/** Docker over its Engine API. `dockerHost` as in DOCKER_HOST; undefined takes the usual sockets. Nothing is dialled yet. */
-export function createDocker(dockerHost: string | undefined, env: NodeJS.ProcessEnv): Docker {
+/**
+ * Docker over its Engine API. `dockerHost` as in DOCKER_HOST; undefined takes the usual sockets. Nothing is dialled yet.
+ * With `pipes`, processes are spoken to through them where containers share this machine's kernel.
+ */
+export function createDocker(dockerHost: string | undefined, env: NodeJS.ProcessEnv, pipes?: Pipes): Docker {
   const calls = createDockerCalls(dockerHost, env);
+  const known: PipeWay["known"] = new Map();
+  /** Set once the Engine has said where it is. */
+  let here: Pipes | undefined;
   // Two hundred execs at once starve one another until Docker's answers are late; one after another they all get in.
   const starts = createSlots(Math.max(minStartsAtOnce, 2 * cpus().length));
   const noSignal = new AbortController().signal;
@@ -78,7 +85,10 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
         Architecture: string;
         OperatingSystem: string;
         SecurityOptions: string[] | null;
+        Name: string;
+        KernelVersion: string;
       }>({ method: "GET", path: "/info", timeoutMs });
+      here = calls.isLocal && info.Name === hostname() && info.KernelVersion === release() ? pipes : undefined;
       const isRootless = info.SecurityOptions?.some((option) => option.includes("rootless")) === true;
       return {
         version: info.ServerVersion,
@@ -140,7 +150,7 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
         method: "POST",
         path: "/containers/create",
         query: { name },
-        body: containerBody(config),
+        body: containerBody(config, here?.folder),
         ...withSignal(signal),
       });
       return created.Id;
@@ -227,7 +237,8 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
     async openProcess(container, command, onStderr) {
       const leave = await starts.enter(noSignal);
       try {
-        return await openProcess(calls, container, command, onStderr);
+        const way = pipes !== undefined && container.bindSources[pipesPath] === pipes.folder ? { pipes, known } : undefined;
+        return await openProcess(calls, container, command, onStderr, way);
       } finally {
         leave();
       }

@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { Readable } from "node:stream";
+import { PassThrough, Readable, type Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AppError } from "../../../shared/errors.ts";
 import type { DockerCalls } from "./calls.ts";
 import { createFrameReader } from "./frames.ts";
+import type { ExecStart, Pipes } from "./pipes.ts";
 import {
   type ContainerPlace,
   findProcesses,
@@ -28,18 +29,83 @@ const termMs = 1_000;
 const killMs = 3_000;
 const lateMs = 640;
 const stderrBufferBytes = 256 * 1024;
+/** How long the first process of a container may take to be at its pipes, and one where that has worked before. */
+const firstPipeMs = 10_000;
+const knownPipeMs = 60_000;
+const lastWordMs = 50;
+/** An exit code from here on is a signal's number above it. */
+const firstSignalCode = 128;
 
 type ExecState = { Running: boolean; ExitCode: number | null; Pid: number };
 
-/** Starts `command` in a running container; `onStderr` also sees what it complains. SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE. */
+/** How processes can be spoken to without the Engine in between. */
+export type PipeWay = {
+  pipes: Pipes;
+  /** By image, whether it has worked. */
+  known: Map<string, boolean>;
+};
+
+/**
+ * Starts `command` in a running container; `onStderr` also sees what it complains. Its messages take the way of the pipes
+ * where there is one, else that of the Engine. SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE.
+ */
 export async function openProcess(
   calls: DockerCalls,
-  container: ContainerPlace,
+  container: ContainerPlace & { imageId: string },
   command: string[],
   onStderr: (chunk: Buffer) => void,
+  way: PipeWay | undefined,
 ): Promise<ServerProcess> {
+  const throughPipes = way && (await openThroughPipes(calls, container, command, onStderr, way));
+  if (throughPipes !== undefined) return throughPipes;
+  const exec = await startExec(calls, container, { command, environment: [], attachesStdio: true }, onStderr);
+  return toProcess(exec, exec.socket, exec.stdout);
+}
+
+/** undefined where it does not work: an image without a shell, a container in a virtual machine, a full disk. */
+async function openThroughPipes(
+  calls: DockerCalls,
+  container: ContainerPlace & { imageId: string },
+  command: string[],
+  onStderr: (chunk: Buffer) => void,
+  { pipes, known }: PipeWay,
+): Promise<ServerProcess | undefined> {
+  const hasWorked = known.get(container.imageId);
+  const pair = hasWorked === false ? undefined : await pipes.take();
+  if (pair === undefined) return undefined;
+  const giveUp = new AbortController();
+  let exec: Exec;
+  try {
+    exec = await startExec(calls, container, pair.start(command), onStderr);
+  } catch (error) {
+    giveUp.abort();
+    await pair.open(giveUp.signal);
+    throw error;
+  }
+  const late = setTimeout(() => giveUp.abort(), hasWorked ? knownPipeMs : firstPipeMs);
+  // What it has said before its end may be read a moment after it.
+  exec.socket.once("close", () => setTimeout(() => giveUp.abort(), lastWordMs));
+  const ends = await pair.open(giveUp.signal);
+  clearTimeout(late);
+  if (ends !== undefined) {
+    known.set(container.imageId, true);
+    return toProcess(exec, ends.stdin, ends.stdout);
+  }
+  const isOver = exec.socket.closed;
+  const unused = new PassThrough();
+  await toProcess(exec, unused, unused).end(0);
+  const code = isOver ? await exec.exited : undefined;
+  // One that was killed says nothing about its image.
+  const isRefused = code === undefined || (code !== null && code < firstSignalCode);
+  if (hasWorked === undefined && isRefused) known.set(container.imageId, false);
+  return undefined;
+}
+
+type Exec = Awaited<ReturnType<typeof startExec>>;
+
+async function startExec(calls: DockerCalls, container: ContainerPlace, start: ExecStart, onStderr: (chunk: Buffer) => void) {
   const marker = `${sessionVariable}=${randomUUID()}`;
-  const execId = await createExec(calls, container.id, command, [marker]);
+  const execId = await createExec(calls, container.id, { ...start, environment: [...start.environment, marker] });
   const socket = await calls
     .hijack({ method: "POST", path: `/exec/${execId}/start`, body: { Detach: false, Tty: false } })
     .catch((error: unknown) => {
@@ -76,16 +142,21 @@ export async function openProcess(
     closeOutput();
     void watchExit(calls, container, execId, marker).then(gone.resolve);
   });
+  return { calls, container, execId, marker, socket, stdout, stderr, exited: gone.promise };
+}
 
+function toProcess(exec: Exec, stdin: Writable, stdout: Readable): ServerProcess {
+  const { stderr, exited } = exec;
   let ending: Promise<void> | undefined;
   return {
-    stdin: socket,
+    stdin,
     stdout,
     stderr,
-    exited: gone.promise,
+    exited,
     end(graceMs = defaultGraceMs) {
-      const process = { stdin: socket, stdout, exited: gone.promise };
-      ending ??= endProcess(calls, container, execId, marker, process, graceMs).finally(() => socket.destroy());
+      ending ??= endProcess(exec, { stdin, stdout, exited }, graceMs).finally(() => {
+        for (const stream of [exec.socket, stdin, stdout]) stream.destroy();
+      });
       return ending;
     },
   };
@@ -106,10 +177,7 @@ export async function endAllProcesses(calls: DockerCalls, container: ContainerPl
 }
 
 async function endProcess(
-  calls: DockerCalls,
-  container: ContainerPlace,
-  execId: string,
-  marker: string,
+  { calls, container, execId, marker }: Exec,
   process: Pick<ServerProcess, "stdin" | "stdout" | "exited">,
   graceMs: number,
 ): Promise<void> {
@@ -172,7 +240,7 @@ async function watchExit(
 async function killInside(calls: DockerCalls, containerId: string, marker: string): Promise<void> {
   for (const command of killCommandsInside(marker)) {
     try {
-      const execId = await createExec(calls, containerId, command, []);
+      const execId = await createExec(calls, containerId, { command, environment: [], attachesStdio: true });
       const output = await calls.hijack({ method: "POST", path: `/exec/${execId}/start`, body: { Detach: false, Tty: false } });
       output.resume();
       output.on("error", () => {});
@@ -184,12 +252,23 @@ async function killInside(calls: DockerCalls, containerId: string, marker: strin
   }
 }
 
-async function createExec(calls: DockerCalls, containerId: string, command: string[], environment: string[]): Promise<string> {
+async function createExec(
+  calls: DockerCalls,
+  containerId: string,
+  { command, environment, attachesStdio }: ExecStart,
+): Promise<string> {
   try {
     const created = await calls.json<{ Id: string }>({
       method: "POST",
       path: `/containers/${containerId}/exec`,
-      body: { AttachStdin: true, AttachStdout: true, AttachStderr: true, Tty: false, Cmd: command, Env: environment },
+      body: {
+        AttachStdin: attachesStdio,
+        AttachStdout: attachesStdio,
+        AttachStderr: true,
+        Tty: false,
+        Cmd: command,
+        Env: environment,
+      },
     });
     return created.Id;
   } catch (error) {

@@ -3,13 +3,14 @@ import { join } from "node:path";
 import type { Pack } from "tar-stream";
 import { AppError } from "../../../shared/errors.ts";
 import type { Docker, EngineInfo } from "../docker/docker.ts";
+import { pipePrograms } from "../docker/pipes.ts";
 import type { PackageSource } from "../plan.ts";
 import type { BaseImages, Progress } from "./base-images.ts";
 import { type Builder, buildFolder, lastOutput } from "./builder.ts";
 import type { PackageImage, Report } from "./images.ts";
+import { nodePreload } from "./node-preload.ts";
 import { findCommand, installPackage, npmFolder, type ResolvedPackage, resolvePackage } from "./npm.ts";
 import { serverUser } from "./runtime.ts";
-import { secretPreload, secretPreloadPath } from "./secret-preload.ts";
 import { addTar, addTree } from "./tar.ts";
 
 /*
@@ -97,7 +98,7 @@ export function createNpmImages({ docker, bases, builder, workFolder, engine }: 
   ): Promise<void> {
     await using installed = await install(resolved, signal);
     const command = await findCommand(resolved.name, installed.folder);
-    const entrypoint = ["node", "--require", secretPreloadPath, join(modulesPath, command)];
+    const entrypoint = ["node", "--require", pipePrograms.node, join(modulesPath, command)];
     let done = 0;
     const onBytes = (bytes: number) => {
       done += bytes;
@@ -108,7 +109,7 @@ export function createNpmImages({ docker, bases, builder, workFolder, engine }: 
         base,
         reference,
         async (tar) => {
-          tar.entry({ name: secretPreloadPath.slice(1), mode: 0o644 }, secretPreload);
+          tar.entry({ name: pipePrograms.node.slice(1), mode: 0o644 }, nodePreload);
           await addModules(tar);
         },
         { entrypoint, environment: [path, "NODE_ENV=production"] },
@@ -140,7 +141,7 @@ export function createNpmImages({ docker, bases, builder, workFolder, engine }: 
         package: resolved,
         base,
         repository: `dtma-npm/${name}`,
-        key: [layoutVersion, secretPreload, installScripts],
+        key: [layoutVersion, nodePreload, installScripts],
         make: (reference, onProgress, target) => make(resolved, base, installScripts, reference, onProgress, target),
       };
     },

@@ -1,4 +1,5 @@
-import { secretVariablesVariable } from "./secret-preload.ts";
+import { inputEnding, outputEnding, pipePrograms, pipesVariable } from "../docker/pipes.ts";
+import { secretVariablesVariable } from "./node-preload.ts";
 
 /*
 The two Python programs of a server from PyPI. Both keep to Python 3.9 and its standard library.
@@ -6,7 +7,7 @@ The two Python programs of a server from PyPI. Both keep to Python 3.9 and its s
 
 /** Where uv builds; the same path as in the image, because a virtual environment has its own path in it. */
 export const environmentPath = "/app/venv";
-export const launcherPath = "/app/dtma-launch.py";
+export const launcherPath = pipePrograms.python;
 export const driverPath = "/build/drive-uv.py";
 export const requirementsPath = "/build/requirements.in";
 
@@ -69,12 +70,21 @@ else:
 `;
 
 /**
- * Starts a package's command as its own script would (\`NAME MODULE:FUNCTION ARGUMENTS…\`), after setting the variables that
- * the server wants from the files under /run/secrets, so that no value stands in the container's configuration.
+ * Starts a package's command as its own script would (\`NAME MODULE:FUNCTION ARGUMENTS…\`), after taking the named pipes it
+ * is told of as standard streams, and setting the variables that the server wants from the files under /run/secrets, so that
+ * no value stands in the container's configuration.
  */
 export const pypiLauncher = `import os
 import sys
 from importlib.metadata import EntryPoint
+
+pipes = os.environ.pop("${pipesVariable}", None)
+if pipes is not None:
+    for descriptor, ending, way in ((0, "${inputEnding}", os.O_RDONLY), (1, "${outputEnding}", os.O_WRONLY)):
+        end = os.open(pipes + ending, way)
+        os.dup2(end, descriptor)
+        os.close(end)
+    os.write(1, b"\\n")
 
 for pair in filter(None, os.environ.pop("${secretVariablesVariable}", "").split(",")):
     variable, name = pair.split(":")

@@ -9,15 +9,15 @@ import { createDocker } from "../../../dtma/src/docker/engine.ts";
 import { containerName, createScope } from "../../../dtma/src/labels.ts";
 import { type Bench, everythingRequest } from "../../fixtures/dtma.ts";
 import { freePort } from "../../fixtures/mcp-servers/local-process.ts";
-import { type BenchSession, openCommand, openHttp } from "./client.ts";
+import { type BenchSession, type HttpSession, openCommand, openHttp, slowTool } from "./client.ts";
 
 /*
 What is measured: our DTMA and its peers in front of one server in one container, and the floor, which is nothing in front
 of it. Each is a process of its own that speaks plain HTTP on loopback.
 */
 
-export type Bridge = {
-  open(): Promise<BenchSession>;
+export type Bridge<Session extends BenchSession = BenchSession> = {
+  open(): Promise<Session>;
   /** Its process; the floor has none, and its clients are children of the bench. */
   pid: number | undefined;
   end(): Promise<void>;
@@ -25,7 +25,14 @@ export type Bridge = {
 
 export type BridgeName = "floor" | "dtma" | "dtma with a spare" | "supergateway" | "mcp-proxy";
 
-export type Bridges = { start(name: BridgeName): Promise<Bridge>; versions: Record<string, string> };
+export type Bridges = {
+  start(name: BridgeName): Promise<Bridge>;
+  /** Ours, with a spare. */
+  startOurs(): Promise<Bridge<HttpSession>>;
+  /** The server's. */
+  container: string;
+  versions: Record<string, string>;
+};
 
 const serverName = "everything";
 const connectionId = "00000000-0000-4000-8000-000000000001";
@@ -46,7 +53,7 @@ export async function createBridges(bench: Bench, program: string, sessions: num
   const deployed = await dtma.perform("PUT", `/v1/servers/${serverName}`, request);
   if (deployed.state !== "succeeded") throw new Error(`The server was not deployed: ${JSON.stringify(deployed.error)}`);
   const tokenHash = createHash("sha256").update(token).digest("hex");
-  const entry = { connectionId, server: serverName, tokenHash, allowedTools: ["echo", "get-sum"] };
+  const entry = { connectionId, server: serverName, tokenHash, allowedTools: ["echo", "get-sum", slowTool] };
   const put = await dtma.call("PUT", `/v1/access/${connectionId}`, entry);
   if (put.status !== 204) throw new Error(`No access: ${JSON.stringify(put.body)}`);
   await dtma.kill("SIGTERM");
@@ -78,7 +85,7 @@ export async function createBridges(bench: Bench, program: string, sessions: num
     };
   }
 
-  async function startOurs(spares: number): Promise<Bridge> {
+  async function startOurs(spares: number): Promise<Bridge<HttpSession>> {
     const ours = await startDtma(spares);
     await ours.seen(serverName, ({ health }) => health.state === "ready");
     const url = new URL(`/mcp/servers/${serverName}/mcp`, ours.ready.url).href;
@@ -105,7 +112,12 @@ export async function createBridges(bench: Bench, program: string, sessions: num
         ...["--server", "stream", "--host", "127.0.0.1", "--port", String(port), "--", ...exec],
       ]),
   };
-  return { start: (name) => starts[name](), versions: { supergateway: "4.0.0", "mcp-proxy": "6.7.19" } };
+  return {
+    start: (name) => starts[name](),
+    startOurs: () => startOurs(1),
+    container: container.id,
+    versions: { supergateway: "4.0.0", "mcp-proxy": "6.7.19" },
+  };
 }
 
 async function answers(url: string, child: ChildProcess): Promise<void> {

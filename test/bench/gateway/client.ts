@@ -13,6 +13,11 @@ export type BenchSession = {
   close(): Promise<void>;
 };
 
+export type HttpSession = BenchSession & {
+  /** Calls a tool that takes a minute; resolves with the first answer, and rejects when that is no error. */
+  hold(): Promise<void>;
+};
+
 const protocolVersion = "2025-11-25";
 const initialize = {
   jsonrpc: "2.0",
@@ -22,12 +27,15 @@ const initialize = {
 };
 const initialized = { jsonrpc: "2.0", method: "notifications/initialized" };
 
-const echoCall = (id: number, message: string) => ({
+const toolCall = (id: number, name: string, args: object) => ({
   jsonrpc: "2.0",
   id,
   method: "tools/call",
-  params: { name: "echo", arguments: { message } },
+  params: { name, arguments: args },
 });
+const echoCall = (id: number, message: string) => toolCall(id, "echo", { message });
+/** A tool of the server that takes as long as one wants. */
+export const slowTool = "trigger-long-running-operation";
 
 type Answer = { id?: unknown; result?: { content?: { text?: string }[] }; error?: unknown };
 
@@ -37,7 +45,7 @@ function check(answer: Answer, id: number, text: string): void {
 }
 
 /** Over Streamable HTTP, on a connection of its own that is kept. */
-export async function openHttp(url: string, headers: Record<string, string> = {}): Promise<BenchSession> {
+export async function openHttp(url: string, headers: Record<string, string> = {}): Promise<HttpSession> {
   const { hostname, port, pathname: path } = new URL(url);
   const connection = await openConnection(hostname, Number(port));
   const common: Record<string, string> = {
@@ -70,6 +78,11 @@ export async function openHttp(url: string, headers: Record<string, string> = {}
     async echo(text) {
       lastId += 1;
       check((await post(echoCall(lastId, text))) ?? {}, lastId, text);
+    },
+    async hold() {
+      lastId += 1;
+      const answer = await post(toolCall(lastId, slowTool, { duration: 60, steps: 1 }));
+      if (answer?.error === undefined) throw new Error(`Not an error: ${JSON.stringify(answer)}`);
     },
     async close() {
       await connection.request("DELETE", path, common);
