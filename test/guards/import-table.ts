@@ -127,7 +127,30 @@ export const zones: readonly Zone[] = [
   // The command line is checked before anything is built.
   { name: "start", files: /^electron\/[^/]+\.ts$/, may: ["node:", "shared", "main/settings"] },
 
-  { name: "dtma", files: /^dtma\/src\//, may: ["shared", "node:", "dtma/package.json", ...dtmaPackages] },
+  { name: "dtma/gateway/messages", files: /^dtma\/src\/gateway\/messages\//, may: ["shared", "node:"] },
+  {
+    name: "dtma/gateway/servers",
+    files: /^dtma\/src\/gateway\/servers\//,
+    may: ["shared", "node:", "dtma", "dtma/gateway/messages", ...dtmaPackages],
+  },
+  {
+    name: "dtma/gateway/clients",
+    files: /^dtma\/src\/gateway\/clients\//,
+    may: ["shared", "node:", "dtma", "dtma/gateway/messages", "dtma/gateway/servers", ...dtmaPackages],
+  },
+  {
+    name: "dtma",
+    files: /^dtma\/src\//,
+    may: [
+      "shared",
+      "node:",
+      "dtma/package.json",
+      "dtma/gateway/messages",
+      "dtma/gateway/servers",
+      "dtma/gateway/clients",
+      ...dtmaPackages,
+    ],
+  },
 ];
 
 /** Files that need more than their zone: the one place where a platform is met. */

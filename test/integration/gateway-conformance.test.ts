@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ServerEndpoint } from "../../dtma/src/docker/server-process.ts";
-import { handshake } from "../../dtma/src/gateway/handshake.ts";
+import { handshake } from "../../dtma/src/gateway/servers/handshake.ts";
 import {
   type Revision,
   revisions,

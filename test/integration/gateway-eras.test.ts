@@ -7,10 +7,10 @@ import { StreamableHTTPClientTransport as OldTransport } from "@modelcontextprot
 import { CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { ServerEndpoint } from "../../dtma/src/docker/server-process.ts";
-import type { Failure } from "../../dtma/src/gateway/client-stream.ts";
-import { openHttpClient } from "../../dtma/src/gateway/http-upstream.ts";
-import { type Message, readMessage } from "../../dtma/src/gateway/json-rpc.ts";
-import { createStatelessHttpUpstream } from "../../dtma/src/gateway/stateless-http-upstream.ts";
+import type { Failure } from "../../dtma/src/gateway/messages/failure.ts";
+import { type Message, readMessage } from "../../dtma/src/gateway/messages/json-rpc.ts";
+import { openHttpClient } from "../../dtma/src/gateway/servers/http-upstream.ts";
+import { createStatelessHttpUpstream } from "../../dtma/src/gateway/servers/stateless-http-upstream.ts";
 import {
   connect,
   connection,

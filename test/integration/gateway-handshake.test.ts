@@ -3,7 +3,7 @@ import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { afterEach, describe, expect, test } from "vitest";
 import type { ServerProcess } from "../../dtma/src/docker/server-process.ts";
-import { handshake } from "../../dtma/src/gateway/handshake.ts";
+import { handshake } from "../../dtma/src/gateway/servers/handshake.ts";
 import {
   everythingServer,
   fixtureServer,

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { afterEach, describe, expect, test } from "vitest";
-import { handshake } from "../../dtma/src/gateway/handshake.ts";
+import { handshake } from "../../dtma/src/gateway/servers/handshake.ts";
 import { connect, connection, type GatewayHost, openRaw, startGateway, until } from "../fixtures/mcp-servers/gateway-host.ts";
 import { freePort, startSseEverything } from "../fixtures/mcp-servers/local-process.ts";
 

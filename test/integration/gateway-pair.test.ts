@@ -6,7 +6,7 @@ import {
   ToolListChangedNotificationSchema,
 } from "@modelcontextprotocol/sdk/types.js";
 import { afterEach, describe, expect, test } from "vitest";
-import { createSseDecoder, type SseEvent } from "../../dtma/src/gateway/sse.ts";
+import { createSseDecoder, type SseEvent } from "../../dtma/src/gateway/messages/sse.ts";
 import { AppError } from "../../shared/errors.ts";
 import { connection, type GatewayHost, openRaw, startGateway, until } from "../fixtures/mcp-servers/gateway-host.ts";
 import {

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { ErrorCode } from "../../../shared/errors.ts";
 import type { AccessList } from "../access.ts";
 import type { McpGateway } from "../gateway/gateway.ts";
-import { errorAnswer, errorCodes } from "../gateway/json-rpc.ts";
+import { errorAnswer, errorCodes } from "../gateway/messages/json-rpc.ts";
 import type { Log } from "../log.ts";
 import type { Callers } from "./callers.ts";
 import { challenge, metadataPathOf, type Refusal, resourceMetadata } from "./challenge.ts";

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { refusal, withoutHiddenTools } from "./access.ts";
-import { type Message, readMessage } from "./json-rpc.ts";
+import { type Message, readMessage } from "./messages/json-rpc.ts";
 
 function message(text: string): Message {
   const read = readMessage(Buffer.from(text));

@@ -10,7 +10,15 @@ INVARIANTS
 - Hiding does not depend on which request an answer belongs to, so reused ids and replays show nothing more.
 */
 
-import { elementsAt, errorCodes, type JsonRpcError, type Member, type Message, membersAt, stringAt } from "./json-rpc.ts";
+import {
+  elementsAt,
+  errorCodes,
+  type JsonRpcError,
+  type Member,
+  type Message,
+  membersAt,
+  stringAt,
+} from "./messages/json-rpc.ts";
 
 /** null: every tool. */
 export type AllowedTools = ReadonlySet<string> | null;

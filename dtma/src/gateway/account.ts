@@ -5,8 +5,8 @@ import {
   latencyBucket,
   type ToolUsage,
 } from "../../../shared/model/usage.ts";
-import type { Failure } from "./client-stream.ts";
-import { type Message, memberOf } from "./json-rpc.ts";
+import type { Failure } from "./messages/failure.ts";
+import { type Message, memberOf } from "./messages/json-rpc.ts";
 
 /*
 What one `tools/call` leaves in the books.

@@ -3,7 +3,7 @@ import type { AccessEntry, ConnectionUsage } from "../../../shared/dtma-protocol
 import type { ServerEndpoint } from "../docker/server-process.ts";
 import type { AllowedTools } from "./access.ts";
 import type { AdmissionLimits } from "./admission.ts";
-import type { SpareLimits } from "./spares.ts";
+import type { SpareLimits } from "./servers/spares.ts";
 
 /** Who is calling the MCP endpoint: a connection with its allow-list, or the holder of the toolbox's own token. */
 export type McpCaller = { type: "connection"; entry: AccessEntry } | { type: "toolbox" };

@@ -4,20 +4,23 @@ import type { AccessEntry } from "../../../shared/dtma-protocol.ts";
 import type { AllowedTools } from "./access.ts";
 import { type CallAccount, noAccount } from "./account.ts";
 import { type Asker, createAdmission, type Slot } from "./admission.ts";
-import { type Failure, sendJson } from "./client-stream.ts";
-import { isStateless, statelessRevision } from "./envelope.ts";
+import { sendJson } from "./clients/client-stream.ts";
+import { headerFault, readBody, refuse, refuseTooLarge } from "./clients/http-edge.ts";
+import { messageAddress, opensPair, otherMethods, type Place, placeOf, sessionIdOf } from "./clients/pair.ts";
+import { Session } from "./clients/session.ts";
+import { createStatelessFace } from "./clients/stateless-face.ts";
 import type { McpCaller, McpGateway, McpGatewayDeps, Visit } from "./gateway.ts";
-import { header, headerFault, readBody, refuse, refuseTooLarge, sessionRevisions } from "./http-edge.ts";
-import { errorAnswer, errorCodes, type JsonRpcError, type Message, parseClientBody } from "./json-rpc.ts";
-import { messageAddress, opensPair, otherMethods, type Place, placeOf, sessionIdOf } from "./pair.ts";
+import { isStateless, statelessRevision } from "./messages/envelope.ts";
+import type { Failure } from "./messages/failure.ts";
+import { header } from "./messages/header.ts";
+import { errorAnswer, errorCodes, type JsonRpcError, type Message, parseClientBody } from "./messages/json-rpc.ts";
+import { sessionRevisions } from "./messages/revisions.ts";
 import { createRateLimit } from "./rate-limit.ts";
 import { createServerSide, silent } from "./server-side.ts";
-import { Session } from "./session.ts";
-import { createSpares } from "./spares.ts";
-import { createStatelessFace } from "./stateless-face.ts";
-import { toFailure, UpstreamError } from "./upstream.ts";
+import { createSpares } from "./servers/spares.ts";
+import { toFailure, UpstreamError } from "./servers/upstream.ts";
+import { WorkerPool } from "./servers/worker-pool.ts";
 import { UsageMeter } from "./usage.ts";
-import { WorkerPool } from "./worker-pool.ts";
 
 /*
 INVARIANTS

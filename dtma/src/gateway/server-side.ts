@@ -1,18 +1,18 @@
 import type { ServerEndpoint } from "../docker/server-process.ts";
-import type { Failure } from "./client-stream.ts";
-import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upstream.ts";
-import { errorCodes } from "./json-rpc.ts";
-import type { Session } from "./session.ts";
-import { createSessionFace } from "./session-face.ts";
-import { createSharedUpstream } from "./shared-upstream.ts";
-import { createProcessUpstream } from "./spare-upstream.ts";
-import type { Spares } from "./spares.ts";
-import { createSseUpstream } from "./sse-upstream.ts";
-import { sharedWant } from "./stateless-face.ts";
-import { createStatelessHttpUpstream } from "./stateless-http-upstream.ts";
-import type { Upstream, UpstreamSink } from "./upstream.ts";
-import type { Worker } from "./worker.ts";
-import type { Want, WorkerPool } from "./worker-pool.ts";
+import type { Session } from "./clients/session.ts";
+import { sharedWant } from "./clients/stateless-face.ts";
+import type { Failure } from "./messages/failure.ts";
+import { errorCodes } from "./messages/json-rpc.ts";
+import { createHttpUpstream, type HttpClient, openHttpClient } from "./servers/http-upstream.ts";
+import { createSessionFace } from "./servers/session-face.ts";
+import { createSharedUpstream } from "./servers/shared-upstream.ts";
+import { createProcessUpstream } from "./servers/spare-upstream.ts";
+import type { Spares } from "./servers/spares.ts";
+import { createSseUpstream } from "./servers/sse-upstream.ts";
+import { createStatelessHttpUpstream } from "./servers/stateless-http-upstream.ts";
+import type { Upstream, UpstreamSink } from "./servers/upstream.ts";
+import type { Worker } from "./servers/worker.ts";
+import type { Want, WorkerPool } from "./servers/worker-pool.ts";
 
 /** Opens the server's side of sessions and workers, whatever a server speaks and over whichever transport. */
 export type ServerSide = {

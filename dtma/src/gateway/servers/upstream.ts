@@ -1,6 +1,6 @@
-import { AppError } from "../../../shared/errors.ts";
-import type { Failure } from "./client-stream.ts";
-import { errorCodes, type JsonRpcError, type Message } from "./json-rpc.ts";
+import { AppError } from "../../../../shared/errors.ts";
+import type { Failure } from "../messages/failure.ts";
+import { errorCodes, type JsonRpcError, type Message } from "../messages/json-rpc.ts";
 
 /** The server's side of one session. */
 export interface Upstream {

@@ -1,11 +1,11 @@
 import { setTimeout } from "node:timers/promises";
-import { type Tool, tool } from "../../../shared/model/tool.ts";
-import type { Speech } from "../docker/server-process.ts";
+import { type Tool, tool } from "../../../../shared/model/tool.ts";
+import type { Speech } from "../../docker/server-process.ts";
+import { metaKeys, statelessCodes, statelessRevision } from "../messages/envelope.ts";
+import { headerParams } from "../messages/header-params.ts";
+import { newestSessionRevision, sessionRevisions } from "../messages/revisions.ts";
+import { isStatelessError } from "../messages/stateless.ts";
 import { type Asker, RefusedError, UnansweredError } from "./asker.ts";
-import { metaKeys, statelessCodes, statelessRevision } from "./envelope.ts";
-import { headerParams } from "./header-params.ts";
-import { newestSessionRevision, sessionRevisions } from "./http-edge.ts";
-import { isStatelessError } from "./stateless.ts";
 
 /*
 Which eras of MCP a server speaks: `server/discover` first, then `initialize` (MCP 2026-07-28, Versioning, "Backward

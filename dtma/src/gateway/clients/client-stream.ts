@@ -1,16 +1,8 @@
 import type { ServerResponse } from "node:http";
-import { errorAnswer, type JsonRpcError } from "./json-rpc.ts";
+import type { Failure } from "../messages/failure.ts";
+import { errorAnswer } from "../messages/json-rpc.ts";
+import { eventPieces, namedEventPieces } from "../messages/sse.ts";
 import type { ReplayBuffer } from "./replay.ts";
-import { eventPieces, namedEventPieces } from "./sse.ts";
-
-/** Why a request gets no answer of the server; `status` counts only while nothing was sent yet. */
-export type Failure = {
-  status: number;
-  error: JsonRpcError;
-  headers?: Record<string, string>;
-  /** The HTTP status of the server's own answer; not for the client. */
-  upstreamStatus?: number;
-};
 
 export const sseHeaders = {
   "content-type": "text/event-stream",

@@ -1,14 +1,14 @@
+import { newestSessionRevision, sessionRevisions } from "../messages/revisions.ts";
 /*
 `initialize` of a session in terms of `server/discover` (MCP 2026-07-28), and the metadata that a stateless server wants
 with every request.
 */
 
-import { metaKeys, statelessRevision } from "./envelope.ts";
-import { newestSessionRevision, sessionRevisions } from "./http-edge.ts";
-import { type Message, memberOf, type Span, stringAt } from "./json-rpc.ts";
+import { metaKeys, statelessRevision } from "../messages/envelope.ts";
+import { type Message, memberOf, type Span, stringAt } from "../messages/json-rpc.ts";
+import { parseAt } from "../messages/stateless.ts";
+import { member } from "../messages/stateless-request.ts";
 import type { ListChanges } from "./listening.ts";
-import { parseAt } from "./stateless.ts";
-import { member } from "./stateless-request.ts";
 
 type Json = Record<string, unknown>;
 

@@ -1,5 +1,5 @@
-import type { ServerProcess } from "../docker/server-process.ts";
-import type { Message } from "./json-rpc.ts";
+import type { ServerProcess } from "../../docker/server-process.ts";
+import type { Message } from "../messages/json-rpc.ts";
 import { createStdioUpstream } from "./stdio-upstream.ts";
 import { toFailure, type Upstream, type UpstreamSink } from "./upstream.ts";
 

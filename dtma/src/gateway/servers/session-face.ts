@@ -1,8 +1,7 @@
-import type { Failure } from "./client-stream.ts";
-import { type ClientSaid, metaMembers, type Offer, readDiscovery, readInitialize } from "./discovery.ts";
-import { statelessCodes } from "./envelope.ts";
-import { type HeaderParam, learnTools, paramHeaders } from "./header-params.ts";
-import { asRequest, readInputRequired, retryMembers } from "./input-required.ts";
+import { statelessCodes } from "../messages/envelope.ts";
+import type { Failure } from "../messages/failure.ts";
+import { type HeaderParam, learnTools, paramHeaders } from "../messages/header-params.ts";
+import { asRequest, readInputRequired, retryMembers } from "../messages/input-required.ts";
 import {
   errorAnswer,
   errorCodes,
@@ -12,11 +11,12 @@ import {
   readMessage,
   stringAt,
   tokenAt,
-} from "./json-rpc.ts";
+} from "../messages/json-rpc.ts";
+import { withId } from "../messages/splice.ts";
+import { errorOf, inWords, isStatelessError } from "../messages/stateless.ts";
+import { asStateless, member, object } from "../messages/stateless-request.ts";
+import { type ClientSaid, metaMembers, type Offer, readDiscovery, readInitialize } from "./discovery.ts";
 import { createListening, type Listening } from "./listening.ts";
-import { withId } from "./splice.ts";
-import { errorOf, inWords, isStatelessError } from "./stateless.ts";
-import { asStateless, member, object } from "./stateless-request.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 
 /*

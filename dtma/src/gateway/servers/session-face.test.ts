@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Message, readMessage } from "./json-rpc.ts";
+import { type Message, readMessage } from "../messages/json-rpc.ts";
 import { createSessionFace } from "./session-face.ts";
 import type { UpstreamSink } from "./upstream.ts";
 

@@ -1,8 +1,16 @@
 import { setTimeout } from "node:timers/promises";
 import type { Dispatcher } from "undici";
-import type { Failure } from "./client-stream.ts";
-import { elementsAt, errorCodes, type Message, memberOf, readMessage, stringAt, withoutNewlines } from "./json-rpc.ts";
-import { createSseDecoder } from "./sse.ts";
+import type { Failure } from "../messages/failure.ts";
+import {
+  elementsAt,
+  errorCodes,
+  type Message,
+  memberOf,
+  readMessage,
+  stringAt,
+  withoutNewlines,
+} from "../messages/json-rpc.ts";
+import { createSseDecoder } from "../messages/sse.ts";
 import { type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 
 /*

@@ -1,5 +1,5 @@
+import { createSseDecoder } from "../messages/sse.ts";
 import { type HttpClient, mediaTypeOf } from "./http-upstream.ts";
-import { createSseDecoder } from "./sse.ts";
 
 const eventBytes = 65_536;
 const answerMs = 2_000;

@@ -1,8 +1,8 @@
 import type { Dispatcher } from "undici";
+import { type Message, readMessage, withoutNewlines } from "../messages/json-rpc.ts";
+import { createSseDecoder } from "../messages/sse.ts";
+import { standardHeaders } from "../messages/stateless.ts";
 import { asUnreachable, collect, type HttpClient, mediaTypeOf, refusedWith, unreachable } from "./http-upstream.ts";
-import { type Message, readMessage, withoutNewlines } from "./json-rpc.ts";
-import { createSseDecoder } from "./sse.ts";
-import { standardHeaders } from "./stateless.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 
 /*

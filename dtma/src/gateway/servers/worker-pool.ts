@@ -1,6 +1,6 @@
-import type { Slot } from "./admission.ts";
-import type { Failure } from "./client-stream.ts";
-import { errorCodes } from "./json-rpc.ts";
+import type { Slot } from "../admission.ts";
+import type { Failure } from "../messages/failure.ts";
+import { errorCodes } from "../messages/json-rpc.ts";
 import { toFailure, UpstreamError } from "./upstream.ts";
 import { type Call, type RunningCall, Worker } from "./worker.ts";
 

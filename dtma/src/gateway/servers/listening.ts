@@ -8,8 +8,8 @@ INVARIANTS
 - A wish is settled by the server's word on it, or by why there is none. No timer outlives `stop`.
 */
 
-import { metaKeys } from "./envelope.ts";
-import { elementsAt, errorCodes, type JsonRpcError, type Message, memberOf, stringAt, tokenAt } from "./json-rpc.ts";
+import { metaKeys } from "../messages/envelope.ts";
+import { elementsAt, errorCodes, type JsonRpcError, type Message, memberOf, stringAt, tokenAt } from "../messages/json-rpc.ts";
 
 /** Which lists of the server tell of their changes. */
 export type ListChanges = { tools: boolean; prompts: boolean; resources: boolean };

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
-import { header, sessionRevisions } from "./http-edge.ts";
+import { header } from "./header.ts";
 import { errorCodes, type JsonRpcError, type Message, memberOf, progressTokenOf, type Span, stringAt } from "./json-rpc.ts";
+import { sessionRevisions } from "./revisions.ts";
 
 /*
 Requests of the stateless revisions (MCP 2026-07-28, "Request Metadata" and "Server Validation"): what a request says about

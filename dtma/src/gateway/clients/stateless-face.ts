@@ -1,10 +1,9 @@
 import { createHash, randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { ServerEndpoint } from "../docker/server-process.ts";
-import { calledTool, refusal, withoutHiddenTools } from "./access.ts";
-import { type CallAccount, type Call as CountedCall, outcomeOf, outcomeOfFailure } from "./account.ts";
-import { AnswerStream } from "./answer-stream.ts";
-import { type Failure, sendJson } from "./client-stream.ts";
+import type { ServerEndpoint } from "../../docker/server-process.ts";
+import { calledTool, refusal, withoutHiddenTools } from "../access.ts";
+import { type CallAccount, type Call as CountedCall, outcomeOf, outcomeOfFailure } from "../account.ts";
+import type { Visit } from "../gateway.ts";
 import {
   type Envelope,
   metaKeys,
@@ -13,11 +12,19 @@ import {
   statelessCodes,
   statelessRevision,
   supportedRevisions,
-} from "./envelope.ts";
-import type { Visit } from "./gateway.ts";
-import { type HeaderParam, learnTools, repeats } from "./header-params.ts";
-import { newestSessionRevision } from "./http-edge.ts";
-import { errorAnswer, errorCodeAt, errorCodes, type Message, memberOf, membersAt, stringAt, tokenAt } from "./json-rpc.ts";
+} from "../messages/envelope.ts";
+import type { Failure } from "../messages/failure.ts";
+import { type HeaderParam, learnTools, repeats } from "../messages/header-params.ts";
+import {
+  errorAnswer,
+  errorCodeAt,
+  errorCodes,
+  type Message,
+  memberOf,
+  membersAt,
+  stringAt,
+  tokenAt,
+} from "../messages/json-rpc.ts";
 import {
   abilityOf,
   askingMethods,
@@ -34,13 +41,16 @@ import {
   requestState,
   statelessAnswer,
   toQuestion,
-} from "./questions.ts";
-import { insertion, rawMember, spliced, withId } from "./splice.ts";
-import { isStatelessError } from "./stateless.ts";
-import { toFailure, UpstreamError } from "./upstream.ts";
-import type { Attention, Call, Listener, RunningCall, Worker } from "./worker.ts";
-import { made } from "./worker.ts";
-import type { Want, WorkerPool } from "./worker-pool.ts";
+} from "../messages/questions.ts";
+import { newestSessionRevision } from "../messages/revisions.ts";
+import { insertion, rawMember, spliced, withId } from "../messages/splice.ts";
+import { isStatelessError } from "../messages/stateless.ts";
+import { toFailure, UpstreamError } from "../servers/upstream.ts";
+import type { Attention, Call, Listener, RunningCall, Worker } from "../servers/worker.ts";
+import { made } from "../servers/worker.ts";
+import type { Want, WorkerPool } from "../servers/worker-pool.ts";
+import { AnswerStream } from "./answer-stream.ts";
+import { sendJson } from "./client-stream.ts";
 
 /*
 The stateless revisions (MCP 2026-07-28) towards clients, in front of a server of either era.

@@ -1,6 +1,6 @@
+import { errorCodes, type Message, withoutNewlines } from "../messages/json-rpc.ts";
+import { createSseDecoder } from "../messages/sse.ts";
 import type { HttpClient } from "./http-upstream.ts";
-import { errorCodes, type Message, withoutNewlines } from "./json-rpc.ts";
-import { createSseDecoder } from "./sse.ts";
 import { type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 
 /*

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
+import { bareEventPieces } from "../messages/sse.ts";
 import { keepAliveMs, keepAlivePiece, maxUnreadBytes, sendJson, sseHeaders, stallMs, takenUp } from "./client-stream.ts";
-import { bareEventPieces } from "./sse.ts";
 
 /**
  * What a stateless client gets for one POST: one JSON answer, or events (MCP 2026-07-28, Streamable HTTP). Such a stream

@@ -1,5 +1,5 @@
-import type { Failure } from "./client-stream.ts";
-import { type JsonRpcError, type Message, readMessage } from "./json-rpc.ts";
+import type { Failure } from "../messages/failure.ts";
+import { type JsonRpcError, type Message, readMessage } from "../messages/json-rpc.ts";
 import type { Upstream, UpstreamSink } from "./upstream.ts";
 
 /*

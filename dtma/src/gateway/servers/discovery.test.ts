@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { readMessage } from "../messages/json-rpc.ts";
+import { object } from "../messages/stateless-request.ts";
 import { metaMembers, readDiscovery, readInitialize } from "./discovery.ts";
-import { readMessage } from "./json-rpc.ts";
-import { object } from "./stateless-request.ts";
 
 const message = (value: object) => {
   const read = readMessage(Buffer.from(JSON.stringify({ jsonrpc: "2.0", id: 1, ...value })));

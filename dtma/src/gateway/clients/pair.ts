@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { header } from "./http-edge.ts";
+import { header } from "../messages/header.ts";
 
 /*
 The HTTP+SSE pair of MCP 2024-11-05: a client opens a stream at one address, is told another one in its first event, and

@@ -1,5 +1,5 @@
-import type { ServerEndpoint, ServerProcess } from "../docker/server-process.ts";
-import type { Admission, Slot } from "./admission.ts";
+import type { ServerEndpoint, ServerProcess } from "../../docker/server-process.ts";
+import type { Admission, Slot } from "../admission.ts";
 
 /*
 Warm spares: processes of a server that are started before anybody asks for them. What takes time when a session is opened

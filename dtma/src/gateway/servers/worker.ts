@@ -1,7 +1,7 @@
-import type { Failure } from "./client-stream.ts";
-import { metaKeys } from "./envelope.ts";
-import { errorCodes, type JsonRpcError, type Message, memberOf, readMessage, stringAt, tokenAt } from "./json-rpc.ts";
-import { spliced, withId } from "./splice.ts";
+import { metaKeys } from "../messages/envelope.ts";
+import type { Failure } from "../messages/failure.ts";
+import { errorCodes, type JsonRpcError, type Message, memberOf, readMessage, stringAt, tokenAt } from "../messages/json-rpc.ts";
+import { spliced, withId } from "../messages/splice.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 
 /*

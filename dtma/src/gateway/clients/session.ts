@@ -1,8 +1,7 @@
 import type { ServerResponse } from "node:http";
-import { type AllowedTools, calledTool, refusal, withoutHiddenTools } from "./access.ts";
-import { type Call, type CallAccount, type CallOutcome, outcomeOf, outcomeOfFailure } from "./account.ts";
-import { ClientStream, type Failure, sendJson, sseHeaders } from "./client-stream.ts";
-import { refuse } from "./http-edge.ts";
+import { type AllowedTools, calledTool, refusal, withoutHiddenTools } from "../access.ts";
+import { type Call, type CallAccount, type CallOutcome, outcomeOf, outcomeOfFailure } from "../account.ts";
+import type { Failure } from "../messages/failure.ts";
 import {
   errorAnswer,
   errorCodes,
@@ -13,10 +12,12 @@ import {
   readMessage,
   stringAt,
   tokenAt,
-} from "./json-rpc.ts";
+} from "../messages/json-rpc.ts";
+import { eventPieces } from "../messages/sse.ts";
+import { toFailure, type Upstream, type UpstreamSink } from "../servers/upstream.ts";
+import { ClientStream, sendJson, sseHeaders } from "./client-stream.ts";
+import { refuse } from "./http-edge.ts";
 import { ReplayBuffer } from "./replay.ts";
-import { eventPieces } from "./sse.ts";
-import { toFailure, type Upstream, type UpstreamSink } from "./upstream.ts";
 
 /*
 INVARIANTS

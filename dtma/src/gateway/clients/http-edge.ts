@@ -1,16 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { header } from "../messages/header.ts";
+import { errorAnswer, errorCodes } from "../messages/json-rpc.ts";
 import { sendJson } from "./client-stream.ts";
-import { errorAnswer, errorCodes } from "./json-rpc.ts";
 
 /*
 The rules of Streamable HTTP that concern headers and bodies (MCP specification 2025-11-25, Transports).
 */
-
-/** What we ask for as a client, and what a client gets that names none we know. */
-export const newestSessionRevision = "2025-11-25";
-
-/** The revisions with sessions; a session may also speak whatever its server has answered to `initialize`. */
-export const sessionRevisions: ReadonlySet<string> = new Set(["2024-11-05", "2025-03-26", "2025-06-18", newestSessionRevision]);
 
 /** Answers with a status and a JSON-RPC error. */
 export function refuse(
@@ -22,12 +17,6 @@ export function refuse(
   headers?: Record<string, string>,
 ): void {
   sendJson(response, status, errorAnswer(id, { code, message }), headers);
-}
-
-/** One header's value; several are joined as HTTP says. */
-export function header(request: IncomingMessage, name: string): string | undefined {
-  const value = request.headers[name];
-  return Array.isArray(value) ? value.join(", ") : value;
 }
 
 /** Whether an `Accept` header takes the media type, wildcards included; a weight of zero refuses it. */

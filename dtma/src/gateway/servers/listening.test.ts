@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { readMessage } from "./json-rpc.ts";
+import { readMessage } from "../messages/json-rpc.ts";
 import { createListening, type ListChanges } from "./listening.ts";
 
 beforeEach(() => {

@@ -1,5 +1,5 @@
-import type { ServerProcess } from "../docker/server-process.ts";
-import { errorCodes, type Message } from "./json-rpc.ts";
+import type { ServerProcess } from "../../docker/server-process.ts";
+import { errorCodes, type Message } from "../messages/json-rpc.ts";
 import { type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 
 /*

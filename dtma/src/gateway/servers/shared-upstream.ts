@@ -1,8 +1,17 @@
-import { metaKeys } from "./envelope.ts";
-import { sessionRevisions } from "./http-edge.ts";
-import { errorAnswer, errorCodes, type Message, memberOf, progressTokenOf, stringAt, tokenAt } from "./json-rpc.ts";
-import { abilityOf, canBeAsked, cannotBeAsked, isAble, isWithin, quietMethods, toQuestion, withoutTasks } from "./questions.ts";
-import { spliced, withId } from "./splice.ts";
+import { metaKeys } from "../messages/envelope.ts";
+import { errorAnswer, errorCodes, type Message, memberOf, progressTokenOf, stringAt, tokenAt } from "../messages/json-rpc.ts";
+import {
+  abilityOf,
+  canBeAsked,
+  cannotBeAsked,
+  isAble,
+  isWithin,
+  quietMethods,
+  toQuestion,
+  withoutTasks,
+} from "../messages/questions.ts";
+import { sessionRevisions } from "../messages/revisions.ts";
+import { spliced, withId } from "../messages/splice.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 import { type Attention, made, type RunningCall, type Worker } from "./worker.ts";
 import type { Want, WorkerPool } from "./worker-pool.ts";

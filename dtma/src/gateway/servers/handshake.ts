@@ -1,7 +1,7 @@
 import { setTimeout } from "node:timers/promises";
-import { AppError } from "../../../shared/errors.ts";
-import type { Tool } from "../../../shared/model/tool.ts";
-import type { ServerEndpoint, ServerProcess, Speech } from "../docker/server-process.ts";
+import { AppError } from "../../../../shared/errors.ts";
+import type { Tool } from "../../../../shared/model/tool.ts";
+import type { ServerEndpoint, ServerProcess, Speech } from "../../docker/server-process.ts";
 import { createAsker, RefusedError, UnansweredError } from "./asker.ts";
 import { type Askers, type Found, findOut, UnknownSpeechError } from "./era-probe.ts";
 import { createHttpUpstream, type HttpClient, openHttpClient } from "./http-upstream.ts";
