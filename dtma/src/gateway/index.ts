@@ -13,9 +13,10 @@ import type { McpCaller, McpGateway, McpGatewayDeps, Visit } from "./gateway.ts"
 import { isStateless, statelessRevision } from "./messages/envelope.ts";
 import type { Failure } from "./messages/failure.ts";
 import { header } from "./messages/header.ts";
-import { errorAnswer, errorCodes, type JsonRpcError, type Message, parseClientBody } from "./messages/json-rpc.ts";
+import { errorAnswer, errorCodes, type Message, parseClientBody } from "./messages/json-rpc.ts";
 import { sessionRevisions } from "./messages/revisions.ts";
 import { createRateLimit } from "./rate-limit.ts";
+import { closing, flood, refuseClosed, refuseRevoked, refusing, revoked } from "./refusals.ts";
 import { createServerSide, silent } from "./server-side.ts";
 import { createSpares } from "./servers/spares.ts";
 import { toFailure, UpstreamError } from "./servers/upstream.ts";
@@ -37,7 +38,6 @@ const workerIdleMs = 60_000;
 const roomMs = 250;
 /** How long a call waits for what its client has been asked: people answer slowly. */
 const answerWithinMs = 600_000;
-const retryAfter = { "retry-after": "5" };
 const tickMs = 1_000;
 
 /** Creates the MCP endpoint: Streamable HTTP, and the HTTP+SSE pair before it, in front of stdio and HTTP servers. */
@@ -414,38 +414,6 @@ export function createMcpGateway(deps: McpGatewayDeps): McpGateway {
       return closed;
     },
   };
-}
-
-const revoked: Failure = {
-  status: 200,
-  error: {
-    code: errorCodes.failed,
-    message: "The toolbox does not accept this connection any more.",
-    data: { code: "CONNECTION_REVOKED" },
-  },
-};
-
-const flood: JsonRpcError = {
-  code: errorCodes.failed,
-  message: "Too many calls came from this connection. Wait a moment.",
-  data: { code: "LIMIT_REACHED" },
-};
-
-function closing(message: string): Failure {
-  return { status: 200, error: { code: errorCodes.failed, message, data: { code: "SERVER_NOT_RUNNING" } } };
-}
-
-/** For those who have no session yet. */
-function refusing(message: string): Failure {
-  return { ...closing(message), status: 503, headers: retryAfter };
-}
-
-function refuseClosed(response: ServerResponse): void {
-  refuse(response, 503, errorCodes.failed, "The DTMA is going down.", undefined, retryAfter);
-}
-
-function refuseRevoked(response: ServerResponse): void {
-  sendJson(response, 401, errorAnswer(undefined, revoked.error));
 }
 
 function toAllowed(entry: AccessEntry): AllowedTools {

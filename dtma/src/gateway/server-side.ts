@@ -1,6 +1,5 @@
 import type { ServerEndpoint } from "../docker/server-process.ts";
 import type { Session } from "./clients/session.ts";
-import { sharedWant } from "./clients/stateless-face.ts";
 import type { Failure } from "./messages/failure.ts";
 import { errorCodes } from "./messages/json-rpc.ts";
 import { createHttpUpstream, type HttpClient, openHttpClient } from "./servers/http-upstream.ts";
@@ -13,6 +12,7 @@ import { createStatelessHttpUpstream } from "./servers/stateless-http-upstream.t
 import type { Upstream, UpstreamSink } from "./servers/upstream.ts";
 import type { Worker } from "./servers/worker.ts";
 import type { Want, WorkerPool } from "./servers/worker-pool.ts";
+import { sharedWant } from "./wants.ts";
 
 /** Opens the server's side of sessions and workers, whatever a server speaks and over whichever transport. */
 export type ServerSide = {

@@ -1,18 +1,10 @@
-import { createHash, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ServerEndpoint } from "../../docker/server-process.ts";
 import { calledTool, refusal, withoutHiddenTools } from "../access.ts";
 import { type CallAccount, type Call as CountedCall, outcomeOf, outcomeOfFailure } from "../account.ts";
 import type { Visit } from "../gateway.ts";
-import {
-  type Envelope,
-  metaKeys,
-  parameterHeaders,
-  readEnvelope,
-  statelessCodes,
-  statelessRevision,
-  supportedRevisions,
-} from "../messages/envelope.ts";
+import { type Envelope, parameterHeaders, readEnvelope, statelessCodes, supportedRevisions } from "../messages/envelope.ts";
 import type { Failure } from "../messages/failure.ts";
 import { type HeaderParam, learnTools, repeats } from "../messages/header-params.ts";
 import {
@@ -35,22 +27,22 @@ import {
   elicitationsOf,
   inputRequired,
   isAble,
-  isWithin,
   type Question,
   quietMethods,
   requestState,
   statelessAnswer,
   toQuestion,
 } from "../messages/questions.ts";
-import { newestSessionRevision } from "../messages/revisions.ts";
-import { insertion, rawMember, spliced, withId } from "../messages/splice.ts";
+import { rawMember, spliced, withId } from "../messages/splice.ts";
 import { isStatelessError } from "../messages/stateless.ts";
 import { toFailure, UpstreamError } from "../servers/upstream.ts";
-import type { Attention, Call, Listener, RunningCall, Worker } from "../servers/worker.ts";
+import type { Attention, Call, RunningCall, Worker } from "../servers/worker.ts";
 import { made } from "../servers/worker.ts";
 import type { Want, WorkerPool } from "../servers/worker-pool.ts";
+import { wantOf } from "../wants.ts";
 import { AnswerStream } from "./answer-stream.ts";
 import { sendJson } from "./client-stream.ts";
+import { listenTo } from "./subscriptions.ts";
 
 /*
 The stateless revisions (MCP 2026-07-28) towards clients, in front of a server of either era.
@@ -153,7 +145,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       }
       if (isSession && envelope.method === "server/discover") return await discover(stream, envelope, want, leaving.signal);
       if (isSession && envelope.method === "subscriptions/listen") {
-        await listen(stream, envelope, want, leaving.signal);
+        await listenTo(await deps.pool.ready(want, leaving.signal), stream, envelope, leaving.signal);
         return await stream.closed;
       }
       if (removedMethods.has(envelope.method) || (isSession && tasksMethods.has(envelope.method))) {
@@ -391,64 +383,6 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
     await stream.answer(discovered(envelope.id, welcome, supportedRevisions));
   }
 
-  /** `subscriptions/listen` in front of a server with sessions, until the signal fires. */
-  async function listen(stream: AnswerStream, envelope: Envelope, want: Want, signal: AbortSignal): Promise<void> {
-    const worker = await deps.pool.ready(want, signal);
-    const filter = filterOf(envelope.message);
-    const offered = worker.welcome;
-    const offers = (kind: string, ability: string): boolean => {
-      if (offered === undefined) return false;
-      const { message, result } = offered;
-      const known = memberOf(
-        message.text,
-        memberOf(message.text, memberOf(message.text, result, "capabilities"), kind),
-        ability,
-      );
-      return known !== undefined && message.text.startsWith("true", known.start);
-    };
-    const granted: ListenFilter = {
-      ...(filter.toolsListChanged && offers("tools", "listChanged") ? { toolsListChanged: true } : {}),
-      ...(filter.promptsListChanged && offers("prompts", "listChanged") ? { promptsListChanged: true } : {}),
-      ...(filter.resourcesListChanged && offers("resources", "listChanged") ? { resourcesListChanged: true } : {}),
-    };
-    const uris: string[] = [];
-    const tagged = `{${JSON.stringify(metaKeys.subscription)}:${envelope.id}}`;
-    // Nothing comes before the acknowledgement.
-    let held: Buffer[] | undefined = [];
-    const tell = (message: Buffer): Promise<void> | undefined => {
-      if (held === undefined) return stream.notify(message);
-      if (held.length < maxHeld) held.push(message);
-      return undefined;
-    };
-    const listener: Listener = {
-      wants: (method, uri) =>
-        (granted.toolsListChanged === true && method === "notifications/tools/list_changed") ||
-        (granted.promptsListChanged === true && method === "notifications/prompts/list_changed") ||
-        (granted.resourcesListChanged === true && method === "notifications/resources/list_changed") ||
-        (method === "notifications/resources/updated" && isWithin(uri, uris)),
-      onNotification: (message) => tell(withSubscription(message, envelope.id, tagged)),
-      onGone: () =>
-        void stream.answer(
-          Buffer.from(`{"jsonrpc":"2.0","id":${envelope.id},"result":{"resultType":"complete","_meta":${tagged}}}`),
-        ),
-    };
-    signal.throwIfAborted();
-    const stop = worker.listen(listener);
-    const asked = offers("resources", "subscribe") ? [...new Set(filter.resourceSubscriptions)] : [];
-    signal.addEventListener("abort", () => {
-      stop();
-      for (const uri of asked) worker.unsubscribe(uri);
-    });
-    await Promise.all(asked.map(async (uri) => (await worker.subscribe(uri)) && uris.push(uri)));
-    if (signal.aborted) return;
-    stream.isAtWork = true;
-    const notifications = JSON.stringify({ ...granted, ...(uris.length > 0 ? { resourceSubscriptions: uris } : {}) });
-    const acknowledged = `{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":${tagged},"notifications":${notifications}}}`;
-    void stream.notify(Buffer.from(acknowledged));
-    for (const message of held ?? []) void stream.notify(message);
-    held = undefined;
-  }
-
   return {
     handle,
     revoke(connectionId, failure) {
@@ -470,17 +404,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
   };
 }
 
-type ListenFilter = {
-  toolsListChanged?: boolean;
-  promptsListChanged?: boolean;
-  resourcesListChanged?: boolean;
-  resourceSubscriptions?: string[];
-};
-
 const left = new Error("The client has left.");
-const maxSubscriptions = 1_000;
-/** Notifications that wait for the acknowledgement of their stream. */
-const maxHeld = 1_000;
 /** Requests of one connection that wait for their answers, streams of notifications among them. */
 const maxOpen = 500;
 /** Calls of one connection that wait for what their client was asked; the oldest are given up first. */
@@ -541,66 +465,6 @@ function attentionOf(envelope: Envelope, isSession: boolean): Attention {
   if (!isSession) return "silent";
   const { message, capabilities } = envelope;
   return canBeAsked(message, capabilities) ? "asks" : "silent";
-}
-
-/** Which workers may serve a request. */
-function wantOf(server: string, endpoint: ServerEndpoint, visit: Visit, envelope: Envelope): Want {
-  if (endpoint.isShared === true) return sharedWant(server, endpoint);
-  const { bytes } = envelope.message;
-  const own = (span: { start: number; end: number }): string => bytes.toString("utf8", span.start, span.end);
-  const capabilities = own(envelope.capabilities);
-  const clientInfo = envelope.clientInfo === undefined ? ourselves : own(envelope.clientInfo);
-  const initialize = `{"protocolVersion":"${newestSessionRevision}","capabilities":${capabilities},"clientInfo":${clientInfo}}`;
-  const signature = endpoint.speech?.stateless === true ? statelessRevision : digest(initialize);
-  const owner = visit.connectionId;
-  const key = [server, endpoint.container ?? "", owner ?? "", signature].join(" ");
-  const { container } = endpoint;
-  return { key, server, container, owner, isShared: false, separates: endpoint.type === "http", initialize };
-}
-
-/** The one process that all clients of a server share. */
-export function sharedWant(server: string, endpoint: ServerEndpoint): Want {
-  const initialize = `{"protocolVersion":"${newestSessionRevision}","capabilities":${everyAbility},"clientInfo":${ourselves}}`;
-  const { container } = endpoint;
-  return {
-    key: [server, container ?? "", "*", endpoint.speech?.stateless === true ? statelessRevision : ""].join(" "),
-    server,
-    container,
-    owner: undefined,
-    isShared: true,
-    separates: false,
-    initialize,
-  };
-}
-
-const ourselves = '{"name":"dtma","version":"1"}';
-const everyAbility = '{"sampling":{},"elicitation":{"form":{},"url":{}},"roots":{}}';
-
-function digest(text: string): string {
-  return createHash("sha256").update(text).digest("base64");
-}
-
-function filterOf(message: Message): ListenFilter {
-  const raw = rawMember(message, message.params, "notifications");
-  const said = (raw === undefined ? {} : JSON.parse(raw.toString("utf8"))) as Record<string, unknown> | null;
-  const uris = Array.isArray(said?.resourceSubscriptions) ? said.resourceSubscriptions : [];
-  return {
-    toolsListChanged: said?.toolsListChanged === true,
-    promptsListChanged: said?.promptsListChanged === true,
-    resourcesListChanged: said?.resourcesListChanged === true,
-    resourceSubscriptions: uris.filter((uri): uri is string => typeof uri === "string").slice(0, maxSubscriptions),
-  };
-}
-
-function withSubscription(message: Message, id: string, tagged: string): Buffer {
-  const { text, bytes, params } = message;
-  if (params === undefined) {
-    const end = text.lastIndexOf("}");
-    return spliced(bytes, [{ at: { start: end, end }, text: `,"params":{"_meta":${tagged}}` }]);
-  }
-  const meta = memberOf(text, params, "_meta");
-  if (meta !== undefined) return spliced(bytes, insertion(text, meta, [[metaKeys.subscription, id]]));
-  return spliced(bytes, insertion(text, params, [["_meta", tagged]]));
 }
 
 /** Through this endpoint a server can be used in every revision, whatever it speaks. */
