@@ -382,7 +382,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       await hostContainers.close();
       await api.close();
       await audit.close();
-      await pipes.close();
+      pipes.close();
       data.close();
     } catch (error) {
       log.error("dtma.not-drained", error);

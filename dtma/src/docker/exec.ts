@@ -89,6 +89,7 @@ async function openThroughPipes(
   clearTimeout(late);
   if (ends !== undefined) {
     known.set(container.imageId, true);
+    exec.stdout.resume();
     return toProcess(exec, ends.stdin, ends.stdout);
   }
   const isOver = exec.socket.closed;

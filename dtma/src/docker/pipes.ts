@@ -31,14 +31,12 @@ const script = 'exec <"$0" >"$1" && echo && shift && exec "$@"';
 const pipeMode = "666";
 /** Not even its owner lists the folder in a container, where that may be the container's user: it has no capability to. */
 const [ownMode, sharedMode] = [0o700, 0o311];
-/** Pairs kept ready, because making them takes a process. */
-const kept = 16;
 
 export interface Pipes {
   readonly folder: string;
   /** undefined where none can be made. */
   take(): Promise<PipePair | undefined>;
-  close(): Promise<void>;
+  close(): void;
 }
 
 export type ExecStart = { command: string[]; environment: string[]; attachesStdio: boolean };
@@ -56,52 +54,33 @@ export interface PipePair {
  */
 export function createPipes(dataFolder: string, inside = pipesPath): Pipes {
   const folder = join(dataFolder, "pipes");
-  const ready: string[] = [];
-  let making: Promise<void> | undefined;
-  let canMake = process.platform === "linux";
+  const canBe = process.platform === "linux";
 
   function clear(mode: number): void {
     mkdirSync(folder, { recursive: true, mode: ownMode });
     chmodSync(folder, ownMode);
-    for (const name of readdirSync(folder)) rmSync(join(folder, name), { force: true });
+    for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true, force: true });
     chmodSync(folder, mode);
   }
 
-  async function make(): Promise<void> {
-    const names = Array.from({ length: kept }, () => randomUUID());
-    const paths = names.flatMap((name) => Object.values(pathsOf(folder, name)));
-    try {
-      await promisify(execFile)("mkfifo", ["-m", pipeMode, ...paths]);
-      ready.push(...names);
-    } catch {
-      // No such program, or no such files on this disk: the Engine's own streams do.
-      canMake = false;
-    }
-  }
-
-  const refill = (): Promise<void> => {
-    making ??= make().finally(() => {
-      making = undefined;
-    });
-    return making;
-  };
-
-  if (canMake) clear(sharedMode);
+  if (canBe) clear(sharedMode);
   return {
     folder,
     async take() {
-      while (canMake && ready.length === 0) await refill();
-      const name = ready.shift();
-      if (name === undefined) return undefined;
-      if (ready.length < kept / 2 && canMake) void refill();
+      if (!canBe) return undefined;
+      const name = randomUUID();
+      try {
+        // Made when they are wanted: whoever reads through the data folder would wait at a pipe for ever.
+        await promisify(execFile)("mkfifo", ["-m", pipeMode, ...Object.values(pathsOf(folder, name))]);
+      } catch {
+        // Without that program, or on a disk without such files, the Engine's own streams do.
+        remove(folder, name);
+        return undefined;
+      }
       return createPair(folder, inside, name);
     },
-    async close() {
-      if (process.platform !== "linux") return;
-      canMake = false;
-      await making;
-      ready.length = 0;
-      clear(ownMode);
+    close() {
+      if (canBe) clear(ownMode);
     },
   };
 }
@@ -111,15 +90,10 @@ function createPair(folder: string, mountedAs: string, name: string): PipePair {
   const inside = pathsOf(mountedAs, name);
   // A process that opens its end waits for the other one: both are there before it starts. Opened for both ways because
   // nobody reads yet (fifo(7)).
-  let input: number | undefined = openSync(outside.input, constants.O_RDWR | constants.O_NONBLOCK);
+  const input = openSync(outside.input, constants.O_RDWR | constants.O_NONBLOCK);
   const stdout = new Socket({ fd: openSync(outside.output, constants.O_RDONLY | constants.O_NONBLOCK), writable: false });
   stdout.on("error", () => {});
 
-  const drop = () => {
-    remove(folder, name);
-    if (input !== undefined) closeSync(input);
-    input = undefined;
-  };
   return {
     start(command) {
       if (Object.values(pipePrograms).some((program) => command.includes(program))) {
@@ -141,7 +115,8 @@ function createPair(folder: string, mountedAs: string, name: string): PipePair {
         stdout.destroy();
         return undefined;
       } finally {
-        drop();
+        remove(folder, name);
+        closeSync(input);
       }
     },
   };
