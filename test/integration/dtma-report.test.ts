@@ -269,7 +269,10 @@ describe.skipIf(!parts.docker || !parts.postgres)("a toolbox that reports to a s
       await desire(space, toolbox, "stopped");
       await dtma.seen(name, ({ desired, container }) => desired === "stopped" && container.state === "exited");
       await expect.poll(async () => (await rowOf(space, "server", toolbox.ids.server))?.row?.status, inTime).toBe("stopped");
-      expect(await dtma.perform("POST", `/v1/servers/${name}/start`)).toMatchObject({ state: "succeeded" });
+      // The operation that has stopped it may still be putting its things away.
+      const begun = async () => (await dtma.call("POST", `/v1/servers/${name}/start`)).status;
+      await expect.poll(begun, inTime).toBe(202);
+      await dtma.seen(name, ({ desired, health }) => desired === "running" && health.state === "ready");
       const reports = async () => (await stateOf(toolbox)).condition?.lastSuccessAt ?? 0;
       for (const from of [await reports(), (await reports()) + 1]) await expect.poll(reports, inTime).toBeGreaterThan(from);
       expect((await dtma.servers()).find(({ spec }) => spec.name === name)).toMatchObject({ desired: "running" });
