@@ -115,7 +115,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
   const scope = createScope(settings.scope, settings.labels);
   const hub = createEventHub();
   const pipes = createPipes(data.path);
-  const engine = createDocker(settings.dockerHost, process.env, pipes);
+  const engine = createDocker(settings.dockerHost, process.env, pipes, log);
   const docker = seams.docker?.(engine) ?? engine;
   const secrets = createSecrets(data.path);
   const volumes = createVolumes({ docker, scope, data, log });
@@ -231,6 +231,7 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
     executor,
     images,
     secrets,
+    pipes,
     volumes,
     network,
     drains,
@@ -382,7 +383,6 @@ export async function startDtma(settings: Settings, seams: Seams = {}): Promise<
       await hostContainers.close();
       await api.close();
       await audit.close();
-      pipes.close();
       data.close();
     } catch (error) {
       log.error("dtma.not-drained", error);

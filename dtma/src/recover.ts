@@ -1,5 +1,7 @@
 import { AppError } from "../../shared/errors.ts";
+import { pipesFolderOf } from "./docker/container-body.ts";
 import type { ContainerView, Docker } from "./docker/docker.ts";
+import type { Pipes } from "./docker/pipes.ts";
 import type { Drains } from "./drains.ts";
 import type { Executor } from "./execute.ts";
 import type { Images } from "./images/images.ts";
@@ -28,6 +30,7 @@ type RecoverDeps = {
   executor: Executor;
   images: Images;
   secrets: Secrets;
+  pipes: Pipes;
   volumes: Volumes;
   network: Network;
   drains: Drains;
@@ -128,6 +131,11 @@ export function createRecover(deps: RecoverDeps): Recover {
     await attempt("volumes.not-recovered", {}, () => volumes.removePending(left));
     const folders = new Set(left.flatMap((container) => secretsFolderOf(container) ?? []));
     await attempt("secrets.not-recovered", {}, () => secrets.removeUnused(folders));
+    const pipeFolders = new Set(left.flatMap((container) => pipesFolderOf(container) ?? []));
+    await attempt("pipes.not-recovered", {}, async () => {
+      for (const folder of pipeFolders) await deps.pipes.restoreFolder(folder);
+      await deps.pipes.removeUnused(pipeFolders);
+    });
     await attempt("journal.not-settled", {}, () => journal.settle());
     await attempt("images.not-collected", {}, () => deps.collect());
     for (const container of left) {

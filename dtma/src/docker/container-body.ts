@@ -1,4 +1,4 @@
-import type { ContainerConfig, ProgramConfig } from "./docker.ts";
+import type { ContainerConfig, ContainerView, ProgramConfig } from "./docker.ts";
 import { pipesPath } from "./pipes.ts";
 
 /*
@@ -7,8 +7,8 @@ INVARIANTS (DESIGN.md section 4)
   and CPU, no swap on top. The Engine's own seccomp profile, masked paths and namespaces: none is ever named here.
 - Nothing is published but on 127.0.0.1: ports that were asked for and, where bridge addresses cannot be reached, the
   server's own.
-- The only host paths mounted are the server's own folder of secrets and, for a server on stdio, the folder of pipes that
-  cannot be listed; both read-only. Never the Docker socket.
+- The only host paths mounted are the server's own folders of secrets and, for a server on stdio, of pipes; both read-only.
+  Never the Docker socket.
 */
 
 /** Executable, because tools unpack and run helpers there; setuid bits and devices do not count. */
@@ -17,7 +17,12 @@ const tmpfsOptions = `rw,nosuid,nodev,exec,mode=1777,size=${64 * 2 ** 20}`;
 /** Where a server finds its secrets. */
 export const secretsPath = "/run/secrets";
 
-/** The body of `POST /containers/create` for a server, with the folder of pipes where there is one. */
+/** The folder of the host that holds the pipes to a container's processes; undefined when it was given none. */
+export function pipesFolderOf({ bindSources }: ContainerView): string | undefined {
+  return bindSources[pipesPath];
+}
+
+/** The body of `POST /containers/create` for a server, with its folder of pipes where it has one. */
 export function containerBody(config: ContainerConfig, pipesFolder?: string): Record<string, unknown> {
   return {
     Image: config.image,
@@ -50,7 +55,7 @@ export function containerBody(config: ContainerConfig, pipesFolder?: string): Re
       Mounts: [
         ...volumeMounts(config.volumes),
         ...folderMount(config.secretsFolder, secretsPath),
-        ...folderMount(config.openStdin ? pipesFolder : undefined, pipesPath),
+        ...folderMount(pipesFolder, pipesPath),
       ],
     },
   };

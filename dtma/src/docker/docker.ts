@@ -44,6 +44,8 @@ export type ContainerView = {
   restartPolicy: "no" | "unless-stopped";
   /** Entrypoint and command: what `docker exec` must start to get a second process of the server. */
   command: string[];
+  /** Names of the variables of its first process; values stay where they are. */
+  environmentNames: string[];
   address: string | undefined;
   /** Container port → port on 127.0.0.1 of the host. */
   publishedPorts: Record<number, number>;

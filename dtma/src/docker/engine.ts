@@ -1,16 +1,17 @@
 import { isIPv4 } from "node:net";
-import { cpus, hostname, release } from "node:os";
+import { cpus, release } from "node:os";
 import type { Readable } from "node:stream";
 import type { LogLine } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
+import type { Log } from "../log.ts";
 import { createSlots } from "../slots.ts";
 import { createDockerCalls, dockerMessage, translate } from "./calls.ts";
-import { containerBody, programBody, volumeMounts } from "./container-body.ts";
+import { containerBody, pipesFolderOf, programBody, volumeMounts } from "./container-body.ts";
 import type { ContainerSummary, ContainerView, Docker, DockerEvent, ImageView, Labels, NetworkView } from "./docker.ts";
-import { endAllProcesses, openProcess, type PipeWay } from "./exec.ts";
+import { endAllProcesses, openProcess, type PipeState } from "./exec.ts";
 import { digestOf } from "./image-name.ts";
 import { type EngineStats, toReading } from "./load.ts";
-import { type Pipes, pipesPath } from "./pipes.ts";
+import type { Pipes } from "./pipes.ts";
 import { pullImage } from "./pull.ts";
 import type { Reading } from "./reading.ts";
 import { createLogReader, readJsonLines } from "./streams.ts";
@@ -26,7 +27,7 @@ type Inspect = {
   Args: string[];
   ExecIDs: string[] | null;
   State: { Status: string; StartedAt: string; ExitCode: number; Pid: number };
-  Config: { Labels: Labels | null };
+  Config: { Labels: Labels | null; Env: string[] | null };
   HostConfig: { RestartPolicy: { Name: string } };
   Mounts: { Type: string; Source: string; Destination: string }[];
   NetworkSettings: {
@@ -66,13 +67,15 @@ type ListedContainer = {
 
 /**
  * Docker over its Engine API. `dockerHost` as in DOCKER_HOST; undefined takes the usual sockets. Nothing is dialled yet.
- * With `pipes`, processes are spoken to through them where containers share this machine's kernel.
+ * With `pipes`, processes are spoken to through them where containers share this machine's kernel; `log` says where not.
  */
-export function createDocker(dockerHost: string | undefined, env: NodeJS.ProcessEnv, pipes?: Pipes): Docker {
+export function createDocker(dockerHost: string | undefined, env: NodeJS.ProcessEnv, pipes?: Pipes, log?: Log): Docker {
   const calls = createDockerCalls(dockerHost, env);
-  const known: PipeWay["known"] = new Map();
-  /** Set once the Engine has said where it is. */
-  let here: Pipes | undefined;
+  /** By container. */
+  const pipeStates = new Map<string, PipeState>();
+  /** Whether new containers get pipes: once the Engine has said what it runs on, and until it refuses the mount. */
+  let canMount = false;
+  let hasRefusedMount = false;
   // Two hundred execs at once starve one another until Docker's answers are late; one after another they all get in.
   const starts = createSlots(Math.max(minStartsAtOnce, 2 * cpus().length));
   const noSignal = new AbortController().signal;
@@ -85,10 +88,10 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
         Architecture: string;
         OperatingSystem: string;
         SecurityOptions: string[] | null;
-        Name: string;
         KernelVersion: string;
       }>({ method: "GET", path: "/info", timeoutMs });
-      here = calls.isLocal && info.Name === hostname() && info.KernelVersion === release() ? pipes : undefined;
+      const isMapped = info.SecurityOptions?.some((option) => /^name=(?:rootless|userns|selinux)/.test(option)) === true;
+      canMount ||= !hasRefusedMount && calls.isLocal && info.KernelVersion === release() && !isMapped;
       const isRootless = info.SecurityOptions?.some((option) => option.includes("rootless")) === true;
       return {
         version: info.ServerVersion,
@@ -146,14 +149,24 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
     },
 
     async createContainer(name, config, signal) {
-      const created = await calls.json<{ Id: string }>({
-        method: "POST",
-        path: "/containers/create",
-        query: { name },
-        body: containerBody(config, here?.folder),
-        ...withSignal(signal),
-      });
-      return created.Id;
+      const create = async (folder?: string): Promise<string> => {
+        const body = containerBody(config, folder);
+        const call = { method: "POST", path: "/containers/create", query: { name }, body, ...withSignal(signal) } as const;
+        return (await calls.json<{ Id: string }>(call)).Id;
+      };
+      const folder = canMount && config.openStdin ? await pipes?.makeFolder() : undefined;
+      if (folder === undefined) return await create();
+      try {
+        return await create(folder);
+      } catch (error) {
+        await pipes?.removeFolder(folder);
+        // An Engine of another file system than ours does not see the folder.
+        if (!(error instanceof Error && error.message.includes("mount"))) throw error;
+        canMount = false;
+        hasRefusedMount = true;
+        log?.warn("pipes.not-mounted", { error });
+        return await create();
+      }
     },
 
     async startContainer(id, signal) {
@@ -172,7 +185,12 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
     },
 
     async removeContainer(id) {
+      const found = pipes && (await orUndefined(calls.json<Inspect>({ method: "GET", path: `/containers/${id}/json` })));
       await tolerateGone(calls.json({ method: "DELETE", path: `/containers/${id}`, query: { force: true, v: true } }));
+      if (found === undefined) return;
+      pipeStates.delete(found.Id);
+      const folder = pipesFolderOf(toContainerView(found));
+      if (folder !== undefined) await pipes?.removeFolder(folder);
     },
 
     async renameContainer(id, name) {
@@ -234,14 +252,23 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
       }
     },
 
-    async openProcess(container, command, onStderr) {
-      const leave = await starts.enter(noSignal);
-      try {
-        const way = pipes !== undefined && container.bindSources[pipesPath] === pipes.folder ? { pipes, known } : undefined;
-        return await openProcess(calls, container, command, onStderr, way);
-      } finally {
-        leave();
-      }
+    openProcess(container, command, onStderr) {
+      const inTurn = async <T>(start: () => Promise<T>): Promise<T> => {
+        const leave = await starts.enter(noSignal);
+        try {
+          return await start();
+        } finally {
+          leave();
+        }
+      };
+      const { id, pid, environmentNames: variables } = container;
+      const folder = pipesFolderOf(container);
+      if (folder === undefined || pipes === undefined) return openProcess(calls, { id, pid }, command, onStderr, inTurn);
+      const state = pipeStates.get(id) ?? { hasWorked: false, notBefore: 0 };
+      pipeStates.set(id, state);
+      const onUnused = (why: string) => log?.warn("pipes.not-used", { container: id, name: container.name, why });
+      const way = { take: () => pipes.take(folder), variables, state, onUnused };
+      return openProcess(calls, { id, pid, pipes: way }, command, onStderr, inTurn);
     },
     endProcesses: (container) => endAllProcesses(calls, container, container.execIds),
 
@@ -487,6 +514,7 @@ function toContainerView(inspect: Inspect): ContainerView {
     restartCount: inspect.RestartCount,
     restartPolicy: inspect.HostConfig.RestartPolicy.Name === "unless-stopped" ? "unless-stopped" : "no",
     command: [inspect.Path, ...inspect.Args],
+    environmentNames: (inspect.Config.Env ?? []).map((entry) => entry.split("=", 1)[0] ?? ""),
     address: networks.map(({ IPAddress }) => IPAddress).find((address) => address !== ""),
     publishedPorts: Object.fromEntries(
       ports.flatMap(([port, bindings]) =>

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { AppError } from "../../../shared/errors.ts";
 import type { DockerCalls } from "./calls.ts";
 import { createFrameReader } from "./frames.ts";
-import type { ExecStart, Pipes } from "./pipes.ts";
+import type { ExecStart, PipePair } from "./pipes.ts";
 import {
   type ContainerPlace,
   findProcesses,
@@ -29,76 +29,110 @@ const termMs = 1_000;
 const killMs = 3_000;
 const lateMs = 640;
 const stderrBufferBytes = 256 * 1024;
-/** How long the first process of a container may take to be at its pipes, and one where that has worked before. */
-const firstPipeMs = 10_000;
-const knownPipeMs = 60_000;
+/** How long a process may take to be at its pipes, and when it is tried again after one that did not come. */
+const openMs = 10_000;
+const tryAgainMs = 600_000;
 const lastWordMs = 50;
 /** An exit code from here on is a signal's number above it. */
 const firstSignalCode = 128;
 
 type ExecState = { Running: boolean; ExitCode: number | null; Pid: number };
 
-/** How processes can be spoken to without the Engine in between. */
+/** A running container, and the pipes to its processes where it may have some. */
+export type OpenTo = ContainerPlace & { pipes?: PipeWay };
+
 export type PipeWay = {
-  pipes: Pipes;
-  /** By image, whether it has worked. */
-  known: Map<string, boolean>;
+  take(): Promise<PipePair | undefined>;
+  /** Names of the container's variables. */
+  variables: readonly string[];
+  /** What is known of this container; written here. */
+  state: PipeState;
+  /** Told once when the pipes of a container are not used. */
+  onUnused(why: string): void;
+};
+
+export type PipeState = {
+  hasWorked: boolean;
+  /** Not tried before this time. */
+  notBefore: number;
 };
 
 /**
  * Starts `command` in a running container; `onStderr` also sees what it complains. Its messages take the way of the pipes
- * where there is one, else that of the Engine. SERVER_NOT_RUNNING, DOCKER_UNAVAILABLE.
+ * where there is one, else that of the Engine. `inTurn` holds up starts, not what follows them. SERVER_NOT_RUNNING,
+ * DOCKER_UNAVAILABLE.
  */
 export async function openProcess(
   calls: DockerCalls,
-  container: ContainerPlace & { imageId: string },
+  container: OpenTo,
   command: string[],
   onStderr: (chunk: Buffer) => void,
-  way: PipeWay | undefined,
+  inTurn: <T>(start: () => Promise<T>) => Promise<T>,
 ): Promise<ServerProcess> {
-  const throughPipes = way && (await openThroughPipes(calls, container, command, onStderr, way));
+  const open = (start: ExecStart, complain: (chunk: Buffer) => void) =>
+    inTurn(() => startExec(calls, container, start, complain));
+  const throughPipes = container.pipes && (await openThroughPipes(open, command, onStderr, container.pipes));
   if (throughPipes !== undefined) return throughPipes;
-  const exec = await startExec(calls, container, { command, environment: [], attachesStdio: true }, onStderr);
+  const exec = await open({ command, environment: [], attachesStdio: true }, onStderr);
   return toProcess(exec, exec.socket, exec.stdout);
 }
 
 /** undefined where it does not work: an image without a shell, a container in a virtual machine, a full disk. */
 async function openThroughPipes(
-  calls: DockerCalls,
-  container: ContainerPlace & { imageId: string },
+  open: (start: ExecStart, onStderr: (chunk: Buffer) => void) => Promise<Exec>,
   command: string[],
   onStderr: (chunk: Buffer) => void,
-  { pipes, known }: PipeWay,
+  { take, variables, state, onUnused }: PipeWay,
 ): Promise<ServerProcess | undefined> {
-  const hasWorked = known.get(container.imageId);
-  const pair = hasWorked === false ? undefined : await pipes.take();
+  if (Date.now() < state.notBefore) return undefined;
+  const pair = await take();
   if (pair === undefined) return undefined;
   const giveUp = new AbortController();
+  const start = pair.start(command, variables);
+  // What a shell says of a pipe it cannot open is nothing of the server's.
+  const complaints: Buffer[] = [];
+  let isThere = false;
+  const complain = (chunk: Buffer) => (isThere ? onStderr(chunk) : void complaints.push(chunk));
+  const refuse = (why: string, ms = Number.POSITIVE_INFINITY) => {
+    // Another one may have come through meanwhile.
+    if (state.hasWorked || Date.now() < state.notBefore) return;
+    state.notBefore = Date.now() + ms;
+    onUnused(why);
+  };
   let exec: Exec;
   try {
-    exec = await startExec(calls, container, pair.start(command), onStderr);
+    if (start === undefined) throw new Error("The image has variables that a shell does not pass on.");
+    exec = await open(start, complain);
   } catch (error) {
     giveUp.abort();
     await pair.open(giveUp.signal);
-    throw error;
+    if (error instanceof AppError && (error.code === "SERVER_NOT_RUNNING" || error.code === "DOCKER_UNAVAILABLE")) throw error;
+    refuse((error as Error).message, start === undefined ? undefined : tryAgainMs);
+    return undefined;
   }
-  const late = setTimeout(() => giveUp.abort(), hasWorked ? knownPipeMs : firstPipeMs);
-  // What it has said before its end may be read a moment after it.
-  exec.socket.once("close", () => setTimeout(() => giveUp.abort(), lastWordMs));
+  const late = setTimeout(() => giveUp.abort(), openMs).unref();
+  // What it has said before its end may be read a moment after it; a look at the pipes comes before the check of the loop.
+  exec.socket.once("close", () => setTimeout(() => setImmediate(() => giveUp.abort()), lastWordMs).unref());
   const ends = await pair.open(giveUp.signal);
   clearTimeout(late);
   if (ends !== undefined) {
-    known.set(container.imageId, true);
+    state.hasWorked = true;
+    isThere = true;
+    for (const chunk of complaints) onStderr(chunk);
     exec.stdout.resume();
     return toProcess(exec, ends.stdin, ends.stdout);
   }
   const isOver = exec.socket.closed;
   const unused = new PassThrough();
   await toProcess(exec, unused, unused).end(0);
-  const code = isOver ? await exec.exited : undefined;
-  // One that was killed says nothing about its image.
-  const isRefused = code === undefined || (code !== null && code < firstSignalCode);
-  if (hasWorked === undefined && isRefused) known.set(container.imageId, false);
+  if (!isOver) refuse("Nobody came to them in time.", tryAgainMs);
+  else {
+    const code = await exec.exited;
+    // One that was killed says nothing about its image.
+    if (code !== null && code < firstSignalCode) {
+      refuse(Buffer.concat(complaints).toString("utf8").trim().slice(-500) || `Their start ended with exit code ${code}.`);
+    }
+  }
   return undefined;
 }
 

@@ -1,9 +1,10 @@
 import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { chmodSync, closeSync, constants, mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
+import { closeSync, constants, openSync } from "node:fs";
+import { chmod, mkdir, readdir, rm, stat } from "node:fs/promises";
 import { Socket } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { promisify } from "node:util";
 
@@ -12,13 +13,13 @@ Named pipes of the host, mounted into containers: through a pair of them a proce
 Engine would copy every message twice each way (docs/decisions/0026).
 
 INVARIANTS
-- The folder is mounted read-only and can be entered but not listed, by whomever. A pair has a name that cannot be guessed,
-  and only until both ends are open: no process of a container meets the pipes of another.
-- Whoever took a pair opens or drops it: then its names are gone, and no end of it stays open but those given out.
-- What a process opened here is never waited for without an end.
+- A container has a folder of its own, mounted read-only: nothing of another container can be reached through it.
+- A pair has names until both ends are open or it is given up; nothing here is waited for without an end.
+- Whoever took a pair opens it: then no end stays open but those given out.
+- Where pipes cannot be, nothing fails: the answer is undefined, and the Engine's own streams do.
 */
 
-/** Where a container finds the pipes. */
+/** Where a container finds its pipes. */
 export const pipesPath = "/run/dtma";
 /** Names the pair that a program of ours takes as its standard streams, without the endings. */
 export const pipesVariable = "DTMA_PIPES";
@@ -28,81 +29,121 @@ export const [inputEnding, outputEnding] = [".in", ".out"];
 
 /** The same for any other command, where the image has a shell. */
 const script = 'exec <"$0" >"$1" && echo && shift && exec "$@"';
-const pipeMode = "666";
-/** Not even its owner lists the folder in a container, where that may be the container's user: it has no capability to. */
-const [ownMode, sharedMode] = [0o700, 0o311];
+/** The user of the container is any. */
+const [pipeMode, folderMode] = ["666", 0o711];
+const folderPattern = /[/\\]pipes[/\\][0-9a-f-]{36}$/;
 
 export interface Pipes {
-  readonly folder: string;
-  /** undefined where none can be made. */
-  take(): Promise<PipePair | undefined>;
-  close(): void;
+  /** A folder for a new container; undefined where there can be none. */
+  makeFolder(): Promise<string | undefined>;
+  /** Makes the folder of a container anew that is gone: without it Docker does not start the container. */
+  restoreFolder(folder: string): Promise<void>;
+  removeFolder(folder: string): Promise<void>;
+  /** Removes every folder but these, and from these what an earlier DTMA left in them. */
+  removeUnused(usedFolders: ReadonlySet<string>): Promise<void>;
+  /** A pair in the folder of a container that sees it as `inside`. */
+  take(folder: string, inside?: string): Promise<PipePair | undefined>;
 }
 
 export type ExecStart = { command: string[]; environment: string[]; attachesStdio: boolean };
 
 export interface PipePair {
-  /** How an exec starts the command with the pair as its standard streams. Needs a program of ours, or a shell. */
-  start(command: string[]): ExecStart;
-  /** The host's ends, once the process has the others; undefined, and the pair dropped, when `signal` comes first. */
+  /** How an exec starts the command with the pair as its standard streams; undefined where nothing in the image can. */
+  start(command: string[], variables: readonly string[]): ExecStart | undefined;
+  /** The host's ends, once the process has the others; undefined, and the pair given up, when `signal` comes first. */
   open(signal: AbortSignal): Promise<{ stdin: Writable; stdout: Readable } | undefined>;
 }
 
-/**
- * Pairs of pipes below the data folder. Those of an earlier DTMA are removed; the folder stays, it may be mounted, in
- * containers as `inside`.
- */
-export function createPipes(dataFolder: string, inside = pipesPath): Pipes {
-  const folder = join(dataFolder, "pipes");
-  const canBe = process.platform === "linux";
+/** Folders of pipes below the data folder. */
+export function createPipes(dataFolder: string): Pipes {
+  const root = join(dataFolder, "pipes");
+  const startedAt = Date.now();
+  const isOurs = (folder: string) => folderPattern.test(folder);
 
-  function clear(mode: number): void {
-    mkdirSync(folder, { recursive: true, mode: ownMode });
-    chmodSync(folder, ownMode);
-    for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true, force: true });
-    chmodSync(folder, mode);
+  async function make(folder: string): Promise<void> {
+    await mkdir(dirname(folder), { recursive: true, mode: 0o700 });
+    await mkdir(folder, { recursive: true });
+    await chmod(folder, folderMode);
   }
 
-  if (canBe) clear(sharedMode);
+  /** A pair of now may be waiting for its process. */
+  async function removeOld(path: string): Promise<void> {
+    const found = await stat(path).catch(() => undefined);
+    if (found !== undefined && found.mtimeMs < startedAt) await rm(path, { recursive: true, force: true });
+  }
+
   return {
-    folder,
-    async take() {
-      if (!canBe) return undefined;
-      const name = randomUUID();
+    async makeFolder() {
+      if (process.platform !== "linux") return undefined;
+      const folder = join(root, randomUUID());
       try {
-        // Made when they are wanted: whoever reads through the data folder would wait at a pipe for ever.
-        await promisify(execFile)("mkfifo", ["-m", pipeMode, ...Object.values(pathsOf(folder, name))]);
+        await make(folder);
+        return folder;
       } catch {
-        // Without that program, or on a disk without such files, the Engine's own streams do.
-        remove(folder, name);
+        await rm(folder, { recursive: true, force: true }).catch(() => undefined);
         return undefined;
       }
-      return createPair(folder, inside, name);
     },
-    close() {
-      if (canBe) clear(ownMode);
+
+    async restoreFolder(folder) {
+      if (isOurs(folder)) await make(folder);
+    },
+
+    async removeFolder(folder) {
+      if (isOurs(folder)) await rm(folder, { recursive: true, force: true });
+    },
+
+    async removeUnused(usedFolders) {
+      for (const name of await readdir(root).catch(() => [])) {
+        const folder = join(root, name);
+        if (!usedFolders.has(folder)) await rm(folder, { recursive: true, force: true });
+        else for (const left of await readdir(folder)) await removeOld(join(folder, left));
+      }
+    },
+
+    async take(folder, inside = pipesPath) {
+      const [name, outside] = nameIn(folder);
+      try {
+        // Made when they are wanted: whoever reads through the data folder would wait at a pipe for ever.
+        await promisify(execFile)("mkfifo", ["-m", pipeMode, outside.input, outside.output]);
+        return createPair(outside, join(inside, name));
+      } catch {
+        await remove(outside);
+        return undefined;
+      }
     },
   };
 }
 
-function createPair(folder: string, mountedAs: string, name: string): PipePair {
-  const outside = pathsOf(folder, name);
-  const inside = pathsOf(mountedAs, name);
-  // A process that opens its end waits for the other one: both are there before it starts. Opened for both ways because
-  // nobody reads yet (fifo(7)).
-  const input = openSync(outside.input, constants.O_RDWR | constants.O_NONBLOCK);
-  const stdout = new Socket({ fd: openSync(outside.output, constants.O_RDONLY | constants.O_NONBLOCK), writable: false });
-  stdout.on("error", () => {});
+type Paths = { input: string; output: string };
 
+function nameIn(folder: string): [name: string, paths: Paths] {
+  const name = randomUUID();
+  return [name, pathsOf(join(folder, name))];
+}
+
+function pathsOf(pair: string): Paths {
+  return { input: pair + inputEnding, output: pair + outputEnding };
+}
+
+async function remove({ input, output }: Paths): Promise<void> {
+  for (const path of [input, output]) await rm(path, { force: true }).catch(() => undefined);
+}
+
+function createPair(outside: Paths, inside: string): PipePair {
+  // A process that opens its end waits for the other one: both are there before it starts. The input is opened for both ways
+  // because nobody reads yet (fifo(7)).
+  const input = openSync(outside.input, constants.O_RDWR | constants.O_NONBLOCK);
+  let stdout: Socket;
+  try {
+    stdout = new Socket({ fd: openSync(outside.output, constants.O_RDONLY | constants.O_NONBLOCK), writable: false });
+  } catch (error) {
+    closeSync(input);
+    throw error;
+  }
+  stdout.on("error", () => {});
   return {
-    start(command) {
-      if (Object.values(pipePrograms).some((program) => command.includes(program))) {
-        // Python has looked at its streams by then: they are to be pipes all along.
-        return { command, environment: [`${pipesVariable}=${join(mountedAs, name)}`], attachesStdio: true };
-      }
-      const shell = ["sh", "-c", script, inside.input, inside.output, ...command];
-      return { command: shell, environment: [], attachesStdio: false };
-    },
+    start: (command, variables) => startAt(inside, command, variables),
     async open(signal) {
       try {
         signal.throwIfAborted();
@@ -115,17 +156,21 @@ function createPair(folder: string, mountedAs: string, name: string): PipePair {
         stdout.destroy();
         return undefined;
       } finally {
-        remove(folder, name);
         closeSync(input);
+        await remove(outside);
       }
     },
   };
 }
 
-function pathsOf(folder: string, name: string): { input: string; output: string } {
-  return { input: join(folder, name + inputEnding), output: join(folder, name + outputEnding) };
-}
-
-function remove(folder: string, name: string): void {
-  for (const path of Object.values(pathsOf(folder, name))) rmSync(path, { force: true });
+function startAt(pair: string, command: string[], variables: readonly string[]): ExecStart | undefined {
+  const isNode = command[1] === "--require" && command[2] === pipePrograms.node;
+  if (isNode || command[1] === pipePrograms.python) {
+    // Python has looked at its streams by then: they are to be pipes all along.
+    return { command, environment: [`${pipesVariable}=${pair}`], attachesStdio: true };
+  }
+  // A shell passes on variables with a name it could have given itself, and no others.
+  if (variables.some((name) => !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))) return undefined;
+  const { input, output } = pathsOf(pair);
+  return { command: ["sh", "-c", script, input, output, ...command], environment: [], attachesStdio: false };
 }

@@ -10,7 +10,7 @@ INVARIANTS
 
 const endGraceMs = 2_000;
 /** What a process printed last may still be on its way when its end is known. */
-const drainMs = 250;
+const drainMs = 500;
 const lineFeed = Buffer.from("\n");
 const inlineBytes = 16_384;
 
