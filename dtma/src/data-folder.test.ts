@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
@@ -43,6 +43,23 @@ it.each([
     expect(await readKept(data, "kept.json", schema, log)).toEqual([{ password: 1 }]);
   } finally {
     data.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+it("what a DTMA was writing when it was killed is gone at the next start, and what it was to replace is whole", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "dtma-data-"));
+  try {
+    const data = await openDataFolder(folder);
+    await data.write("kept.json", "whole");
+    data.close();
+    await writeFile(join(folder, "kept.json.0123456789ab.tmp"), "to");
+    await writeFile(join(folder, "mine.tmp"), "somebody's own");
+    const next = await openDataFolder(folder);
+    expect((await readdir(folder)).filter((name) => name.endsWith(".tmp"))).toEqual(["mine.tmp"]);
+    expect(await next.read("kept.json")).toBe("whole");
+    next.close();
+  } finally {
     await rm(folder, { recursive: true, force: true });
   }
 });

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { chmod, mkdir, readFile, realpath, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, realpath, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { z } from "zod";
@@ -37,6 +37,9 @@ export async function openDataFolder(folder: string): Promise<DataFolder> {
     throw new SettingsError(`The data folder ${folder} cannot be used: ${(error as Error).message}.`);
   }
   const lock = lockFolder(path);
+  // Of a DTMA that was killed while it wrote: what it was to replace is still whole.
+  const torn = (await readdir(path)).filter((name) => /\.[0-9a-f]{12}\.tmp$/.test(name));
+  for (const name of torn) await rm(join(path, name), { force: true });
   return {
     path,
     async read(name) {

@@ -175,7 +175,8 @@ describe.skipIf(!parts.docker)("a DTMA that is killed after any change it makes"
     expect(await containersOf(bench)).toEqual(wanted);
     const { volumes } = await bench.left();
     expect(volumes).toHaveLength(server?.spec.permissions.volumes.length ?? 0);
-    expect(await readdir(join(data, "secrets")).catch(() => [])).toHaveLength(server === undefined ? 0 : 1);
+    for (const folder of ["secrets", "pipes"])
+      expect(await readdir(join(data, folder)).catch(() => []), folder).toHaveLength(server === undefined ? 0 : 1);
     expect((await readdir(data)).filter((name) => name.endsWith(".tmp"))).toEqual([]);
     expect(JSON.parse(await readFile(join(data, "journal.json"), "utf8").catch(() => "[]"))).toEqual([]);
     if (server === undefined || server.desired === "stopped") return server;
