@@ -71,11 +71,12 @@ let tools: ReturnType<typeof createToolServer>;
 let http: PinnedHttp;
 let sessions: McpSessions;
 let target: McpTarget;
+const signIns = { accessToken: async () => undefined, obtain: async () => false };
 
 beforeEach(async () => {
   tools = createToolServer();
   http = createPinnedHttp(null);
-  sessions = createMcpSessions({ name: "test", version: "1" }, { idleMs: 100, goodbyeMs: 100 });
+  sessions = createMcpSessions({ name: "test", version: "1" }, { signIns, idleMs: 100, goodbyeMs: 100 });
   target = { endpoint: { url: await tools.listen(), fetch: http.fetch }, token: "first-token" };
 });
 afterEach(async () => {
