@@ -7,8 +7,8 @@ import type { McpTarget } from "./mcp.ts";
 With what a call comes to an MCP endpoint, and what it says when that is not enough.
 
 INVARIANTS
-- The connection's token is the bearer token, until somebody has signed in at a gateway in front of the toolbox; then it has a
-  header of its own.
+- The connection's token has a header of its own. `Authorization` belongs to what stands in front of a toolbox: it never gets a
+  bearer token that it did not give (MCP specification, Authorization: Token Handling).
 - What a DTMA itself refuses is never a reason to sign in.
 */
 
@@ -36,8 +36,8 @@ export function fetchWithAccess({ endpoint, token }: McpTarget, accessToken: () 
   return async (url: string | URL, init: RequestInit = {}): Promise<Response> => {
     const access = await accessToken();
     const headers = new Headers(init.headers as ConstructorParameters<typeof Headers>[0]);
-    headers.set("authorization", `Bearer ${access ?? token}`);
-    if (access !== undefined) headers.set(connectionTokenHeader, token);
+    headers.set(connectionTokenHeader, token);
+    if (access !== undefined) headers.set("authorization", `Bearer ${access}`);
     const response = await endpoint.fetch(url, { ...init, headers: [...headers] });
     const status = neededStatus(response);
     if (status === undefined) return response;

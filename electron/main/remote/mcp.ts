@@ -22,8 +22,7 @@ INVARIANTS
 - A session is idle only while no call is under way in it.
 - A call that may have reached the server is never sent twice. Only a session the toolbox does not know any more
   (404, which is answered before anything reaches a server) is replaced and the call sent again.
-- A call that needs somebody to sign in waits for that outside of every deadline of its own, goes on in the same session, and
-  asks at most once for each reason: no access, and too little.
+- A call that needs somebody to sign in waits for that outside of every deadline of its own, and goes on in the same session.
 */
 
 export type McpTarget = { endpoint: ReturnType<DtmaClient["mcpEndpoint"]>; token: string };
@@ -61,6 +60,13 @@ const defaultIdleMs = 120_000;
 /** A toolbox that is silent must not keep anybody waiting who only takes leave of it. */
 const defaultGoodbyeMs = 5_000;
 
+/** How often one call is sent again after which answer; both the opening of a session and the call in it may need access. */
+const tries: readonly (readonly [status: number, times: number])[] = [
+  [401, 2],
+  [403, 1],
+  [404, 1],
+];
+
 export type McpSessionsOptions = {
   signIns: Pick<SignIns, "accessToken" | "obtain">;
   idleMs?: number;
@@ -81,7 +87,7 @@ export function createMcpSessions(
     const transport = new StreamableHTTPClientTransport(target.endpoint.url, {
       fetch: fetchWithAccess(target, () => signIns.accessToken(connectionId, target.endpoint.url)) as never,
     });
-    const client = new Client(clientInfo);
+    const client = new Client(clientInfo, { versionNegotiation: { mode: "auto" } });
     const opened = client.connect(transport, { timeout: connectTimeoutMs });
     const session: Session = { identity, client, transport, opened, calls: 0, idle: undefined, ended: undefined };
     sessions.set(connectionId, session);
@@ -140,8 +146,9 @@ export function createMcpSessions(
       await untilAborted(session.opened, signal);
       return await work(session.client);
     } catch (error) {
-      if (!(error instanceof ProtocolError || error instanceof AccessNeeded)) retire(connectionId, session);
-      throw signal?.aborted === true ? new AppError("CANCELLED", { cause: error }) : error;
+      const needed = error instanceof Error && error.cause instanceof AccessNeeded ? error.cause : error;
+      if (!(needed instanceof ProtocolError || needed instanceof AccessNeeded)) retire(connectionId, session);
+      throw signal?.aborted === true ? new AppError("CANCELLED", { cause: error }) : needed;
     } finally {
       session.calls -= 1;
       if (session.calls === 0) {
@@ -159,16 +166,16 @@ export function createMcpSessions(
     signal: AbortSignal | undefined,
     work: (client: Client) => Promise<T>,
   ): Promise<T> {
-    const answered = new Set<number>();
+    const left = new Map(tries);
     for (;;) {
       try {
         return await inSession(connectionId, sessionFor(connectionId, target), signal, work);
       } catch (error) {
         const isAccess = error instanceof AccessNeeded;
         if (!isAccess && !(error instanceof SdkHttpError && error.status === 404)) throw fromMcpError(error);
-        if (isAccess && answered.has(error.status)) throw stillRefused(target, error);
-        if (answered.has(error.status)) throw fromMcpError(error);
-        answered.add(error.status);
+        const more = left.get(error.status) ?? 0;
+        if (more === 0) throw isAccess ? stillRefused(target, error) : fromMcpError(error);
+        left.set(error.status, more - 1);
         if (isAccess && !(await signIns.obtain(connectionId, target.endpoint, error, signal))) throw fromMcpError(error);
       }
     }
