@@ -37,6 +37,7 @@ function createToolServer() {
         { "mcp-session-id": opened.at(-1) },
       );
     }
+    if (message.id !== undefined && message.method !== "tools/call") return void response.writeHead(400).end();
     if (message.method !== "tools/call") return void response.writeHead(202).end();
     const { name } = message.params;
     calls.push({ session, id: message.id ?? 0, name, answer: () => reply({ content: [{ type: "text", text: name }] }) });
