@@ -86,7 +86,11 @@ const until = (condition: () => boolean) => expect.poll(condition, { timeout: 5_
 describe("a gate in front of an MCP endpoint", () => {
   it("is passed by signing in once, for calls that come at the same time and for those that come later", async () => {
     await start();
-    expect(await Promise.all([textOf(call("one")), textOf(call("two")), textOf(call("three"))])).toEqual(["one", "two", "three"]);
+    expect(await Promise.all([textOf(call("one")), textOf(call("two")), textOf(call("three"))])).toEqual([
+      "one",
+      "two",
+      "three",
+    ]);
     expect(await textOf(call("four"))).toBe("four");
     expect(pages.length).toBe(1);
     const asked = Object.fromEntries(new URL(pages[0] ?? "").searchParams);
@@ -223,7 +227,10 @@ describe("an endpoint that only refuses", () => {
       response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(metadata));
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    closers.push(() => server.closeAllConnections(), () => new Promise((resolve) => server.close(resolve)));
+    closers.push(
+      () => server.closeAllConnections(),
+      () => new Promise((resolve) => server.close(resolve)),
+    );
     const { port } = server.address() as AddressInfo;
     target = { endpoint: { url: new URL(`http://127.0.0.1:${port}/mcp`), fetch: http.fetch }, token };
     await expect(call("one")).rejects.toMatchObject({ code: "CONNECTION_REVOKED" });
