@@ -83,6 +83,7 @@ describe("what a toolbox is told about a connection", () => {
     await Promise.all([changing, disconnecting]);
     expect([...toolbox.access.keys()]).toEqual([]);
     expect(store.revocations(box.id)).toEqual([]);
+    expect(forgotten).toEqual([id]);
   });
 
   it("ends with its revocation, also when the keychain took its time, and leaves no token", async () => {

@@ -11,7 +11,7 @@ export function WaitingSignIn({ connection: { id } }: { connection: Connection }
   if (waiting === undefined) return null;
   const words = text.connections.signIn;
   return (
-    <div className="border-line border-b px-5 py-3">
+    <div className="px-5 pb-2">
       <WaitingForPage
         words={{ ...words, body: words.body(waiting.host) }}
         url={waiting.url}
