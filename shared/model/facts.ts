@@ -28,7 +28,6 @@ export const waitingSignIn = z.object({
   host: z.string(),
   /** The page that was opened. */
   url: z.string(),
-  since: timestampMs,
 });
 export type WaitingSignIn = z.infer<typeof waitingSignIn>;
 

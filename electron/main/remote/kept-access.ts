@@ -10,15 +10,12 @@ INVARIANTS
 /** What a connection has of the authorization server in front of its endpoint. */
 export type KeptAccess = {
   endpoint: string;
-  /** Where the browser came back to last; a client that was registered may be known by it. */
-  redirectUrl?: string | undefined;
   client?: StoredOAuthClientInformation | undefined;
   tokens?: StoredOAuthTokens | undefined;
 };
 
 const keptAccess = z.object({
   endpoint: z.string(),
-  redirectUrl: z.string().optional(),
   client: z.looseObject({ client_id: z.string() }).optional(),
   tokens: z.looseObject({ access_token: z.string(), token_type: z.string() }).optional(),
 });
@@ -43,7 +40,8 @@ export function createAccessStore(secrets: AccessSecrets): AccessStore {
 
   async function read(connectionId: string): Promise<KeptAccess | undefined> {
     const value = await secrets.get(connectionId);
-    return value === undefined ? undefined : (keptAccess.parse(JSON.parse(value)) as KeptAccess);
+    // What another version kept and this one does not understand is asked for again.
+    return value === undefined ? undefined : (keptAccess.safeParse(JSON.parse(value)).data as KeptAccess | undefined);
   }
 
   async function forget(connectionId: string): Promise<void> {

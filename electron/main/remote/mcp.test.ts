@@ -92,6 +92,38 @@ const call = (name: string, signal = never, to = target) =>
 
 const until = (condition: () => boolean) => expect.poll(condition, { timeout: 5_000 }).toBe(true);
 
+describe("an endpoint that opens no session", () => {
+  it.each([
+    [401, "CONNECTION_REVOKED"],
+    [403, "CONNECTION_REVOKED"],
+    [404, "NOT_FOUND"],
+    [409, "SERVER_NOT_RUNNING"],
+    [429, "LIMIT_REACHED"],
+    [503, "LIMIT_REACHED"],
+    [500, "TOOLBOX_INCOMPATIBLE"],
+  ])("with status %i ends the call with %s", async (status, code) => {
+    const refusing = createServer((_request, response) => {
+      response.writeHead(status, { "www-authenticate": 'Bearer realm="dtma"', "content-type": "application/json" });
+      response.end(JSON.stringify({ jsonrpc: "2.0", id: null, error: { code: -32000, message: "No." } }));
+    });
+    await new Promise<void>((resolve) => refusing.listen(0, "127.0.0.1", resolve));
+    const url = new URL(`http://127.0.0.1:${(refusing.address() as AddressInfo).port}/mcp`);
+    try {
+      await expect(call("one", never, { ...target, endpoint: { url, fetch: http.fetch } })).rejects.toMatchObject({ code });
+    } finally {
+      refusing.closeAllConnections();
+      await new Promise((resolve) => refusing.close(resolve));
+    }
+  });
+
+  it("because nobody answers there is not reachable", async () => {
+    const url = new URL("http://127.0.0.1:9/mcp");
+    await expect(call("one", never, { ...target, endpoint: { url, fetch: http.fetch } })).rejects.toMatchObject({
+      code: "TOOLBOX_UNREACHABLE",
+    });
+  });
+});
+
 describe("the sessions towards MCP endpoints", () => {
   it("are one per connection, also for calls that come at the same time", async () => {
     const both = [call("one"), call("two")];

@@ -217,9 +217,9 @@ export function createMcpSessions(
   };
 }
 
-function stillRefused({ endpoint }: McpTarget, { status, cause }: AccessNeeded): AppError {
+function stillRefused({ endpoint }: McpTarget, cause: AccessNeeded): AppError {
   const message =
-    status === 401
+    cause.status === 401
       ? `${endpoint.url.host} does not accept who has signed in.`
       : `${endpoint.url.host} does not let who has signed in use this.`;
   return new AppError("SIGN_IN_REFUSED", { message, cause });

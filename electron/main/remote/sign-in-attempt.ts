@@ -72,7 +72,7 @@ export async function signIn(attempt: Attempt, found: OAuthDiscoveryState, fetch
     throw refused(`${place} does not protect sign-ins with PKCE (S256).`);
   const discovery: OAuthDiscoveryState = { ...found, authorizationServerMetadata: metadata };
 
-  const before = portOf(kept.redirectUrl);
+  const before = portOf(kept.client);
   const wayBack = await openWayBack({
     ...(before === undefined ? {} : { port: before }),
     ...(attempt.lifetimeMs === undefined ? {} : { lifetimeMs: attempt.lifetimeMs }),
@@ -107,7 +107,6 @@ export async function signIn(attempt: Attempt, found: OAuthDiscoveryState, fetch
         // A server leaves the scope out where it is the one that was asked for (RFC 6749, 5.1).
         const scope = tokens.scope ?? page?.searchParams.get("scope") ?? access.tokens?.scope;
         access.tokens = { ...tokens, ...(scope === undefined || scope === null ? {} : { scope }) };
-        access.redirectUrl = wayBack.redirectUrl;
         await attempt.keep({ ...access });
       },
       redirectToAuthorization: (url) => {
@@ -134,7 +133,7 @@ export async function signIn(attempt: Attempt, found: OAuthDiscoveryState, fetch
     };
     if ((await auth(provider, asked)) === "AUTHORIZED") return;
     // Its port was taken meanwhile, and not every server takes another one for the same client.
-    if (!isRegisteredFor(access.client, wayBack.redirectUrl)) {
+    if (!wayBacksOf(access.client).includes(wayBack.redirectUrl)) {
       access.client = undefined;
       await auth(provider, { ...asked, forceReauthorization: true });
     }
@@ -185,14 +184,13 @@ function isAllowed(url: URL, endpoint: URL): boolean {
   return url.protocol === "http:" && isLoopback(url.hostname) && isLoopback(endpoint.hostname);
 }
 
-function isRegisteredFor(client: KeptAccess["client"], redirectUrl: string): boolean {
-  if (client === undefined || !("redirect_uris" in client)) return true;
-  const known: unknown = client.redirect_uris;
-  return !Array.isArray(known) || known.includes(redirectUrl);
+/** Where a client that was registered may be sent back to, as its server has written it down. */
+function wayBacksOf(client: KeptAccess["client"]): string[] {
+  return client !== undefined && "redirect_uris" in client ? client.redirect_uris : [];
 }
 
-function portOf(redirectUrl: string | undefined): number | undefined {
-  return redirectUrl === undefined ? undefined : Number(new URL(redirectUrl).port);
+function portOf(client: KeptAccess["client"]): number | undefined {
+  return Number(URL.parse(wayBacksOf(client)[0] ?? "")?.port) || undefined;
 }
 
 function refused(message: string, cause?: unknown): AppError {

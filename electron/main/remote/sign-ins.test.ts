@@ -112,10 +112,7 @@ describe("a gate in front of an MCP endpoint", () => {
   it("is told of to the window while somebody is waited for, and nothing of it is in the log but where", async () => {
     await start();
     await call("one");
-    expect(waiting).toEqual([
-      [{ connectionId: "connection", host: new URL(gate.url).host, url: pages[0], since: expect.any(Number) }],
-      [],
-    ]);
+    expect(waiting).toEqual([[{ connectionId: "connection", host: new URL(gate.url).host, url: pages[0] }], []]);
     const written = JSON.stringify(lines);
     expect(written).toContain("sign-in.opened");
     expect(written).not.toMatch(/access-|refresh-|code_challenge|the-token/);

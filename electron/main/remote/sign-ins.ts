@@ -52,7 +52,7 @@ export function createSignIns({ secrets, openPage, onWaiting, log, lifetimeMs }:
 
   function show(connectionId: string, url: URL): void {
     const { host, href } = url;
-    pages.set(connectionId, { connectionId: connectionId as ConnectionId, host, url: href, since: Date.now() });
+    pages.set(connectionId, { connectionId: connectionId as ConnectionId, host, url: href });
     log.info("sign-in.opened", { connectionId, host });
     onWaiting([...pages.values()]);
     openPage(href);
