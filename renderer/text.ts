@@ -1125,6 +1125,13 @@ export const text = {
   },
 
   connections: {
+    signIn: {
+      title: "Go on in your browser",
+      body: (host: string) =>
+        `Something in front of this toolbox asks you to sign in at ${host}. What you started here goes on by itself afterwards; it waits for five minutes.`,
+      open: "Open the sign-in page again",
+      cancel: "Cancel the sign-in",
+    },
     connected: "Connected servers",
     available: "Available servers",
     searchAvailable: "Search servers and their tools",

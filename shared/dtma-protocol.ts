@@ -335,3 +335,12 @@ export type DtmaReadyLine = z.infer<typeof dtmaReadyLine>;
 export function mcpEndpointPath(name: string): string {
   return `/mcp/servers/${name}/mcp`;
 }
+
+/**
+ * Carries the token of a connection to the MCP endpoint where `Authorization` belongs to somebody who stands in front of the
+ * toolbox; it then counts instead (docs/decisions/0027). In lower case, as Node reads it.
+ */
+export const connectionTokenHeader = "dtma-connection-token";
+
+/** The realm of a DTMA's own challenges: nobody signs in there, whatever metadata a gateway in front of it shows. */
+export const dtmaRealm = "dtma";

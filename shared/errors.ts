@@ -102,8 +102,8 @@ export const errorCatalogue = {
     nextStep: "Enter the certificate of the authority that signed it, or ask whoever runs the database.",
   },
   SIGN_IN_REFUSED: {
-    sentence: "The shared database did not accept the sign-in.",
-    nextStep: "Sign in again under Settings.",
+    sentence: "The sign-in was not accepted.",
+    nextStep: "Try again and sign in; for the shared database, under Settings.",
   },
   NOT_A_MEMBER: {
     sentence: "No admin of the shared workspace has let this person in yet.",

@@ -55,7 +55,10 @@ async function main(): Promise<void> {
     process.exit(1);
   });
 
-  const controlCentre = await createControlCentre(settings, log);
+  const controlCentre = await createControlCentre(settings, log, {
+    // The window has a link to the page too.
+    openPage: (url) => settings.openWindow && openInSystemBrowser(url, log),
+  });
   const host = await serveBrowser(controlCentre, settings, log);
 
   let endingSince: number | undefined;

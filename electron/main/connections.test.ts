@@ -44,6 +44,7 @@ let store: Store;
 let vault: Vault;
 let toolbox: ReturnType<typeof createToolbox>;
 let connections: Connections;
+let forgotten: string[];
 const box = rows.toolbox();
 const server = rows.server(box.id);
 const agent = rows.agent();
@@ -59,9 +60,11 @@ beforeEach(async () => {
   });
   vault = await createVault({ openKeychain: () => Promise.reject(new Error("none")), onCondition: () => undefined });
   toolbox = createToolbox();
+  forgotten = [];
   const links = { isUp: () => true, client: () => toolbox } as unknown as Links;
   const sessions = { forget: async () => undefined } as unknown as McpSessions;
-  connections = createConnections({ store, vault, links, sessions, log: silent });
+  const signIns = { cancel: () => undefined, forget: async (id: string) => void forgotten.push(id) };
+  connections = createConnections({ store, vault, links, sessions, signIns, log: silent });
 });
 afterEach(() => {
   store.close();
@@ -80,6 +83,7 @@ describe("what a toolbox is told about a connection", () => {
     await Promise.all([changing, disconnecting]);
     expect([...toolbox.access.keys()]).toEqual([]);
     expect(store.revocations(box.id)).toEqual([]);
+    expect(forgotten).toEqual([id]);
   });
 
   it("ends with its revocation, also when the keychain took its time, and leaves no token", async () => {

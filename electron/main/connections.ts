@@ -10,6 +10,7 @@ import type { Links } from "./links.ts";
 import type { Logger } from "./log.ts";
 import { createPinnedHttp, isLoopback, type PinnedHttp } from "./remote/http.ts";
 import type { McpSessions, McpTarget } from "./remote/mcp.ts";
+import type { SignIns } from "./remote/sign-ins.ts";
 import { refusalOf } from "./servers.ts";
 import type { Store } from "./store/index.ts";
 import { connectionChanged, connectionCreated, connectionDeleted, hashOf, tokenTag } from "./sync/payloads.ts";
@@ -45,6 +46,8 @@ export interface Connections {
     call: { name: string; arguments: Record<string, unknown> },
     signal: AbortSignal,
   ): AsyncIterable<ToolCallEvent>;
+  /** Ends the sign-in that a connection's calls wait for, and those calls. */
+  cancelSignIn(id: ConnectionId): void;
   /** Sends every pending change and revocation to a toolbox that answers again. */
   deliver(toolboxId: ToolboxId): Promise<void>;
   /** SHA-256 of a connection's token, which is made when there is none. */
@@ -52,9 +55,16 @@ export interface Connections {
   close(): Promise<void>;
 }
 
-export type ConnectionsDeps = { store: Store; vault: Vault; links: Links; sessions: McpSessions; log: Logger };
+export type ConnectionsDeps = {
+  store: Store;
+  vault: Vault;
+  links: Links;
+  sessions: McpSessions;
+  signIns: Pick<SignIns, "cancel" | "forget">;
+  log: Logger;
+};
 
-export function createConnections({ store, vault, links, sessions, log }: ConnectionsDeps): Connections {
+export function createConnections({ store, vault, links, sessions, signIns, log }: ConnectionsDeps): Connections {
   const serverOf = (connection: Connection) => store.mustGet("servers", connection.serverId);
 
   /** By connection: the last thing its toolbox is being told. */
@@ -180,6 +190,7 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
       tx.enqueue(connectionDeleted(connection, title));
     });
     await forgetToken(id);
+    await signIns.forget(id);
     if (server !== undefined) await tryDelivery("disconnect", server.toolboxId, () => sendRevocation(id, server.toolboxId));
     await sessions.forget(id);
   }
@@ -281,6 +292,7 @@ export function createConnections({ store, vault, links, sessions, log }: Connec
         sessions.callTool(id, await target(connection), call, { signal: stop, onProgress }),
       );
     },
+    cancelSignIn: signIns.cancel,
     async deliver(toolboxId) {
       // Each by itself: one that cannot be told must not keep back the others.
       for (const connectionId of store.revocations(toolboxId))

@@ -9,6 +9,7 @@ import { createLinks } from "./links.ts";
 import type { Logger } from "./log.ts";
 import { watchMachine } from "./machine-signals.ts";
 import { createMcpSessions } from "./remote/mcp.ts";
+import { createSignIns } from "./remote/sign-ins.ts";
 import { createReporting, createReportingTokens } from "./reporting.ts";
 import { createRoutes, type Routes } from "./routes.ts";
 import { createServers } from "./servers.ts";
@@ -36,8 +37,11 @@ export type ControlCentre = {
   stop(): Promise<void>;
 };
 
+/** What a host lends: `openPage` opens a page in the system's browser, for somebody to sign in. */
+export type Outside = { openPage(url: string): void };
+
 /** Builds the control centre over a data folder. Knows no host. WORKSPACE_IN_USE, WORKSPACE_TOO_NEW. */
-export async function createControlCentre(settings: Settings, log: Logger): Promise<ControlCentre> {
+export async function createControlCentre(settings: Settings, log: Logger, { openPage }: Outside): Promise<ControlCentre> {
   const store = openStore(settings.dataFolder);
   loadCatalogue(store, JSON.parse(await readFile(join(settings.appRoot, "resources", "catalogue.json"), "utf8")));
 
@@ -46,10 +50,20 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
     openKeychain: () => openKeychain(`DTMA Control Centre ${store.workspaceId}`),
     onCondition: (keychain) => facts.set({ keychain }),
   });
-  const sessions = createMcpSessions({ name: "dtma-control-centre", version: settings.version });
+  const signIns = createSignIns({
+    secrets: {
+      get: (id) => vault.get({ kind: "sign-in", id }),
+      set: (id, value) => vault.set({ kind: "sign-in", id }, value),
+      delete: (id) => vault.delete({ kind: "sign-in", id }),
+    },
+    openPage,
+    onWaiting: (waiting) => facts.set({ signIns: waiting }),
+    log,
+  });
+  const sessions = createMcpSessions({ name: "dtma-control-centre", version: settings.version }, { signIns });
   const links = createLinks({ store, vault, log, onConnected: (id) => void deliver(id) });
   const reportingTokens = createReportingTokens(vault);
-  const connections = createConnections({ store, vault, links, sessions, log });
+  const connections = createConnections({ store, vault, links, sessions, signIns, log });
   const { revoke } = connections;
   const servers = createServers({ store, vault, links, revoke });
   const catalogue = createCatalogue({ store });
@@ -95,7 +109,10 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
 
   async function doChore(chore: Chore): Promise<void> {
     if (chore.kind === "forget-secrets") {
-      for (const key of chore.keys) await vault.delete(key);
+      for (const key of chore.keys) {
+        await vault.delete(key);
+        if (key.kind === "connection") await signIns.forget(key.id);
+      }
       return;
     }
     const token = await vault.get({ kind: "toolbox", id: chore.from });
@@ -160,6 +177,7 @@ export async function createControlCentre(settings: Settings, log: Logger): Prom
       stopWatchingMachine();
       workspace.stop();
       await sync.stop();
+      signIns.close();
       await sessions.close();
       await connections.close();
       await thisComputer.stop();

@@ -3,7 +3,7 @@ import { app, dialog } from "electron";
 import packageJson from "../../package.json" with { type: "json" };
 import { toAppError } from "../../shared/errors.ts";
 import { createControlCentre } from "./control-centre.ts";
-import { openElectronHost, registerWindowScheme } from "./hosts/electron.ts";
+import { openElectronHost, openOutside, registerWindowScheme } from "./hosts/electron.ts";
 import { createLog } from "./log.ts";
 import { keepYoungGenerationSmall } from "./memory.ts";
 import { parseSettings } from "./settings.ts";
@@ -52,7 +52,7 @@ async function run(): Promise<void> {
   });
 
   await app.whenReady();
-  const controlCentre = await createControlCentre(settings, log);
+  const controlCentre = await createControlCentre(settings, log, { openPage: (url) => openOutside(url, log) });
   const developmentUrl = app.isPackaged ? undefined : process.env.ELECTRON_RENDERER_URL;
   const host = openElectronHost(controlCentre, settings, log, developmentUrl);
   const show = () => {

@@ -132,6 +132,7 @@ export function createRoutes(deps: RouteDeps) {
       callTool: os.connections.callTool.handler(({ input, signal }) =>
         told(connections.callTool(input.id, { name: input.tool, arguments: input.arguments }, signal ?? never)),
       ),
+      cancelSignIn: os.connections.cancelSignIn.handler(({ input }) => connections.cancelSignIn(input.id)),
     },
     workspace: {
       test: os.workspace.test.handler(({ input }) => workspace.test(input.target, input.credential)),

@@ -11,7 +11,7 @@ export type FactsCell = {
 };
 
 export function createFacts(): FactsCell {
-  let current: Facts = { keychain: { state: "unknown" }, docker: { state: "unknown" }, sync: localCondition };
+  let current: Facts = { keychain: { state: "unknown" }, docker: { state: "unknown" }, sync: localCondition, signIns: [] };
   const listeners = new Set<() => void>();
   return {
     get: () => current,

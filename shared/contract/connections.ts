@@ -61,9 +61,12 @@ export const connectionsContract = {
   listTools: route("user").input(byConnection).output(z.array(tool)),
   /**
    * Runs a tool through the connection: progress events, then one result. Ends the call when the window stops
-   * listening. TOOL_NOT_ALLOWED, TOOL_FAILED, CONNECTION_REVOKED, SERVER_NOT_RUNNING, DEADLINE_EXCEEDED.
+   * listening. TOOL_NOT_ALLOWED, TOOL_FAILED, CONNECTION_REVOKED, SERVER_NOT_RUNNING, DEADLINE_EXCEEDED. Where somebody has
+   * to sign in first, `facts.signIns` says so meanwhile; SIGN_IN_REFUSED, CANCELLED.
    */
   callTool: route("user")
     .input(byConnection.extend({ tool: z.string().min(1).max(256), arguments: z.record(z.string(), z.unknown()) }))
     .output(eventIterator(toolCallEvent)),
+  /** Ends the sign-in that calls of this connection wait for: they fail with CANCELLED. */
+  cancelSignIn: route("user").input(byConnection).output(z.void()),
 };

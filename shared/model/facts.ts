@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { timestampMs } from "./ids.ts";
+import { connectionId, timestampMs } from "./ids.ts";
 import { syncCondition } from "./sync.ts";
 
 /** What the control centre knows of the machine it runs on. Starts as unknown at every start. */
@@ -21,5 +21,20 @@ export const localDocker = z.discriminatedUnion("state", [
   }),
 ]);
 
-export const facts = z.object({ keychain: keychainCondition, docker: localDocker, sync: syncCondition });
+/** Somebody has to sign in, in the browser, at what stands in front of a toolbox; calls of the connection wait for it. */
+export const waitingSignIn = z.object({
+  connectionId,
+  /** Where. */
+  host: z.string(),
+  /** The page that was opened. */
+  url: z.string(),
+});
+export type WaitingSignIn = z.infer<typeof waitingSignIn>;
+
+export const facts = z.object({
+  keychain: keychainCondition,
+  docker: localDocker,
+  sync: syncCondition,
+  signIns: z.array(waitingSignIn),
+});
 export type Facts = z.infer<typeof facts>;

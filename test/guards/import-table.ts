@@ -81,6 +81,7 @@ export const zones: readonly Zone[] = [
   { name: "main/vault", files: /^electron\/main\/vault\//, may: ["shared", "node:", "keytar"] },
   { name: "main/log", files: /^electron\/main\/log\.ts$/, may: ["shared", "node:"] },
   { name: "main/settings", files: /^electron\/main\/settings\.ts$/, may: ["shared", "node:"] },
+  { name: "main/way-back", files: /^electron\/main\/way-back\.ts$/, may: ["shared", "node:"] },
   {
     name: "main/remote",
     files: /^electron\/main\/remote\//,
@@ -93,12 +94,23 @@ export const zones: readonly Zone[] = [
       "eventsource-parser",
       "@modelcontextprotocol/client",
       "main/log",
+      "main/way-back",
     ],
   },
   {
     name: "main/sync",
     files: /^electron\/main\/sync\//,
-    may: ["shared", "shared/contract", "node:", "zod", "main/store", "main/log", "@supabase/supabase-js", "pg"],
+    may: [
+      "shared",
+      "shared/contract",
+      "node:",
+      "zod",
+      "main/store",
+      "main/log",
+      "main/way-back",
+      "@supabase/supabase-js",
+      "pg",
+    ],
   },
   { name: "main/hosts/electron", files: /^electron\/main\/hosts\/electron\.ts$/, may: ["electron", "main/hosts"] },
   {

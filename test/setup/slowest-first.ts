@@ -7,6 +7,7 @@ export const slowest = [
   "whole-way.test.ts",
   "two-people.test.ts",
   "dtma-kill.test.ts",
+  "mcp-client-conformance.test.ts",
   "dtma-report.test.ts",
   "sync-kill.test.ts",
   "dtma-access-itself.test.ts",

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
+import { dtmaRealm } from "../../../shared/dtma-protocol.ts";
 
 /*
 What a client without access is told: RFC 6750 challenges and RFC 9728 metadata.
@@ -9,7 +10,6 @@ INVARIANTS
 - Addresses are made of the Host header, which has been checked by then (`Guard.checkPlace`) and is free of quotes.
 */
 
-const realm = "dtma";
 const metadataPath = "/.well-known/oauth-protected-resource";
 
 export type Refusal = { error?: "invalid_token" | "insufficient_scope"; description: string };
@@ -22,7 +22,7 @@ function originOf({ socket, headers }: IncomingMessage): string {
 /** Value of a WWW-Authenticate header. `error` is left out for a request without a token (RFC 6750, 3.1). */
 export function challenge(request: IncomingMessage, resourcePath: string, { error, description }: Refusal): string {
   const parameters = [
-    `realm="${realm}"`,
+    `realm="${dtmaRealm}"`,
     `resource_metadata="${originOf(request)}${metadataPath}${resourcePath}"`,
     ...(error === undefined ? [] : [`error="${error}"`, `error_description="${description}"`]),
   ];

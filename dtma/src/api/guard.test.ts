@@ -31,6 +31,18 @@ describe("guard", () => {
     expect(guard().bearer(request({ authorization }))).toBe(expected);
   });
 
+  it.each([
+    [{ authorization: "Bearer abc" }, "abc"],
+    [{ "dtma-connection-token": "own" }, "own"],
+    [{ "dtma-connection-token": "own", authorization: "Bearer abc" }, "own"],
+    [{ "dtma-connection-token": "", authorization: "Bearer abc" }, ""],
+    [{}, undefined],
+  ])("reads the token of a connection from %j, and a bearer token is never taken from its header", (headers, expected) => {
+    const read = guard();
+    expect(read.connectionToken(request(headers as Record<string, string>))).toBe(expected);
+    expect(read.bearer(request({ "dtma-connection-token": "own" }))).toBeUndefined();
+  });
+
   it.each(["127.0.0.1:30000", "[::1]:30000", "203.0.113.7", "localhost:1", "toolbox.example:30000", "TOOLBOX.example"])(
     "answers at %s",
     (host) => {

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
+import { connectionTokenHeader } from "../../../shared/dtma-protocol.ts";
 import { AppError } from "../../../shared/errors.ts";
 import { isLoopback } from "../settings.ts";
 import type { Tokens } from "../tokens.ts";
@@ -26,6 +27,8 @@ export interface Guard {
   checkPlace(request: IncomingMessage): void;
   /** The bearer token, or undefined. */
   bearer(request: IncomingMessage): string | undefined;
+  /** The token a request to the MCP endpoint comes with: the one in the header made for it, else the bearer token. */
+  connectionToken(request: IncomingMessage): string | undefined;
   /** The id of the toolbox's token that this is; undefined when it is none. */
   toolboxToken(token: string, request: IncomingMessage): string | undefined;
   /** What to throw for a missing or wrong token: TOOLBOX_REFUSED, or LIMIT_REACHED after too many of them. */
@@ -70,8 +73,11 @@ export function createGuard({ tokens, allowedHosts, isOnLoopback = false, now = 
         throw new AppError("FORBIDDEN", { message: "Requests of web pages are not answered." });
       }
     },
-    bearer({ headers }) {
-      return /^Bearer +(\S+)$/i.exec(headers.authorization ?? "")?.[1];
+    bearer,
+    connectionToken(request) {
+      const own = request.headers[connectionTokenHeader];
+      // Node joins what was sent twice into one text, which is nobody's token.
+      return own === undefined ? bearer(request) : String(own);
     },
     toolboxToken(token, { socket }) {
       const found = tokens.find(token);
@@ -91,6 +97,10 @@ export function createGuard({ tokens, allowedHosts, isOnLoopback = false, now = 
       return new AppError("TOOLBOX_REFUSED");
     },
   };
+}
+
+function bearer({ headers }: IncomingMessage): string | undefined {
+  return /^Bearer +(\S+)$/i.exec(headers.authorization ?? "")?.[1];
 }
 
 /** The host of a Host header without its port and brackets. */

@@ -42,6 +42,7 @@ function send(path: string, headers: Record<string, string>): Promise<Record<str
 }
 
 const authorization = `Bearer ${token}`;
+const own = { "dtma-connection-token": token };
 
 it("leads a connection with its token straight to the gateway, with the headers of every answer", async () => {
   const before = trusted;
@@ -53,10 +54,18 @@ it("leads a connection with its token straight to the gateway, with the headers 
   expect(trusted).toBe(before + 1);
 });
 
+it("takes the token from the header made for it, where the bearer token is somebody else's", async () => {
+  const theirs = { authorization: "Bearer of-a-gateway-in-front" };
+  expect(await send("/mcp/servers/files/mcp", { ...theirs, ...own })).toMatchObject({
+    "x-served-by": "gateway files connection",
+  });
+});
+
 it.each([
   ["without a token", "/mcp/servers/files/mcp", {}],
   ["with a token that is none of its server's", "/mcp/servers/other/mcp", { authorization }],
   ["with a token that is nobody's", "/mcp/servers/files/mcp", { authorization: "Bearer something-else-altogether" }],
+  ["with another token in the header made for it", "/mcp/servers/files/mcp", { authorization, "dtma-connection-token": "no" }],
   ["from a page of another origin", "/mcp/servers/files/mcp", { authorization, origin: "https://elsewhere.example" }],
   ["by a name that is not this host's", "/mcp/servers/files/mcp", { authorization, host: "rebound.example" }],
   ["on the older pair of addresses", "/mcp/servers/files/sse", { authorization }],

@@ -17,7 +17,7 @@ INVARIANTS
 const plainPath = /^\/mcp\/servers\/([a-z0-9-]+)\/mcp$/;
 
 type EntranceDeps = {
-  guard: Pick<Guard, "checkPlace" | "bearer">;
+  guard: Pick<Guard, "checkPlace" | "connectionToken">;
   access: Pick<AccessList, "find">;
   gateway: Pick<McpGateway, "handle">;
   connections: Pick<Connections, "trust">;
@@ -33,7 +33,7 @@ export function addMcpEntrance(server: Server, { guard, access, gateway, connect
     } catch {
       return false;
     }
-    const token = guard.bearer(request);
+    const token = guard.connectionToken(request);
     const entry = token === undefined ? undefined : access.find(name, token);
     if (entry === undefined) return false;
     connections.trust(request.socket);

@@ -31,7 +31,7 @@ export function addMcpRoute(
     });
     const serve = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
       const name = nameOf(request);
-      const token = guard.bearer(request.raw);
+      const token = guard.connectionToken(request.raw);
       if (token === undefined) return refuse(request, reply, 401, { description: "A token is needed here." });
       const entry = access.find(name, token);
       const tokenId = entry === undefined ? guard.toolboxToken(token, request.raw) : undefined;

@@ -208,7 +208,8 @@ function guardContents(contents: WebContents, origin: string, log: Logger): void
   });
 }
 
-function openOutside(address: string, log: Logger): void {
+/** In the system's browser, and nothing but https. */
+export function openOutside(address: string, log: Logger): void {
   const url = URL.parse(address);
   if (url?.protocol !== "https:" || url.username !== "" || url.password !== "") {
     log.warn("electron.link-refused", { scheme: url?.protocol });

@@ -37,6 +37,7 @@ function createToolServer() {
         { "mcp-session-id": opened.at(-1) },
       );
     }
+    if (message.id !== undefined && message.method !== "tools/call") return void response.writeHead(400).end();
     if (message.method !== "tools/call") return void response.writeHead(202).end();
     const { name } = message.params;
     calls.push({ session, id: message.id ?? 0, name, answer: () => reply({ content: [{ type: "text", text: name }] }) });
@@ -71,11 +72,12 @@ let tools: ReturnType<typeof createToolServer>;
 let http: PinnedHttp;
 let sessions: McpSessions;
 let target: McpTarget;
+const signIns = { accessToken: async () => undefined, obtain: async () => false };
 
 beforeEach(async () => {
   tools = createToolServer();
   http = createPinnedHttp(null);
-  sessions = createMcpSessions({ name: "test", version: "1" }, { idleMs: 100, goodbyeMs: 100 });
+  sessions = createMcpSessions({ name: "test", version: "1" }, { signIns, idleMs: 100, goodbyeMs: 100 });
   target = { endpoint: { url: await tools.listen(), fetch: http.fetch }, token: "first-token" };
 });
 afterEach(async () => {
@@ -89,6 +91,38 @@ const call = (name: string, signal = never, to = target) =>
   sessions.callTool("connection", to, { name, arguments: {} }, { signal, onProgress: () => undefined });
 
 const until = (condition: () => boolean) => expect.poll(condition, { timeout: 5_000 }).toBe(true);
+
+describe("an endpoint that opens no session", () => {
+  it.each([
+    [401, "CONNECTION_REVOKED"],
+    [403, "CONNECTION_REVOKED"],
+    [404, "NOT_FOUND"],
+    [409, "SERVER_NOT_RUNNING"],
+    [429, "LIMIT_REACHED"],
+    [503, "LIMIT_REACHED"],
+    [500, "TOOLBOX_INCOMPATIBLE"],
+  ])("with status %i ends the call with %s", async (status, code) => {
+    const refusing = createServer((_request, response) => {
+      response.writeHead(status, { "www-authenticate": 'Bearer realm="dtma"', "content-type": "application/json" });
+      response.end(JSON.stringify({ jsonrpc: "2.0", id: null, error: { code: -32000, message: "No." } }));
+    });
+    await new Promise<void>((resolve) => refusing.listen(0, "127.0.0.1", resolve));
+    const url = new URL(`http://127.0.0.1:${(refusing.address() as AddressInfo).port}/mcp`);
+    try {
+      await expect(call("one", never, { ...target, endpoint: { url, fetch: http.fetch } })).rejects.toMatchObject({ code });
+    } finally {
+      refusing.closeAllConnections();
+      await new Promise((resolve) => refusing.close(resolve));
+    }
+  });
+
+  it("because nobody answers there is not reachable", async () => {
+    const url = new URL("http://127.0.0.1:9/mcp");
+    await expect(call("one", never, { ...target, endpoint: { url, fetch: http.fetch } })).rejects.toMatchObject({
+      code: "TOOLBOX_UNREACHABLE",
+    });
+  });
+});
 
 describe("the sessions towards MCP endpoints", () => {
   it("are one per connection, also for calls that come at the same time", async () => {

@@ -9,7 +9,10 @@ import {
 import type { ToolCallEvent } from "../../../shared/contract/connections.ts";
 import { AppError } from "../../../shared/errors.ts";
 import { type Tool, tool } from "../../../shared/model/tool.ts";
+import { AccessNeeded, fetchWithAccess } from "./access.ts";
 import type { DtmaClient } from "./dtma.ts";
+import type { SignIns } from "./sign-ins.ts";
+import { untilAborted } from "./until-aborted.ts";
 
 /*
 INVARIANTS
@@ -19,6 +22,7 @@ INVARIANTS
 - A session is idle only while no call is under way in it.
 - A call that may have reached the server is never sent twice. Only a session the toolbox does not know any more
   (404, which is answered before anything reaches a server) is replaced and the call sent again.
+- A call that needs somebody to sign in waits for that outside of every deadline of its own, and goes on in the same session.
 */
 
 export type McpTarget = { endpoint: ReturnType<DtmaClient["mcpEndpoint"]>; token: string };
@@ -56,12 +60,23 @@ const defaultIdleMs = 120_000;
 /** A toolbox that is silent must not keep anybody waiting who only takes leave of it. */
 const defaultGoodbyeMs = 5_000;
 
-export type McpSessionsOptions = { idleMs?: number; goodbyeMs?: number };
+/** How often one call is sent again after which answer; both the opening of a session and the call in it may need access. */
+const tries: readonly (readonly [status: number, times: number])[] = [
+  [401, 2],
+  [403, 1],
+  [404, 1],
+];
+
+export type McpSessionsOptions = {
+  signIns: Pick<SignIns, "accessToken" | "obtain">;
+  idleMs?: number;
+  goodbyeMs?: number;
+};
 
 /** Keeps one MCP session open per connection while it is in use, and ends it when it was idle for two minutes. */
 export function createMcpSessions(
   clientInfo: { name: string; version: string },
-  { idleMs = defaultIdleMs, goodbyeMs = defaultGoodbyeMs }: McpSessionsOptions = {},
+  { signIns, idleMs = defaultIdleMs, goodbyeMs = defaultGoodbyeMs }: McpSessionsOptions,
 ): McpSessions {
   /** By connection: the session that takes its calls. */
   const sessions = new Map<string, Session>();
@@ -70,10 +85,9 @@ export function createMcpSessions(
 
   function open(connectionId: string, target: McpTarget, identity: string): Session {
     const transport = new StreamableHTTPClientTransport(target.endpoint.url, {
-      fetch: target.endpoint.fetch as never,
-      requestInit: { headers: { authorization: `Bearer ${target.token}` } },
+      fetch: fetchWithAccess(target, () => signIns.accessToken(connectionId, target.endpoint.url)) as never,
     });
-    const client = new Client(clientInfo);
+    const client = new Client(clientInfo, { versionNegotiation: { mode: "auto" } });
     const opened = client.connect(transport, { timeout: connectTimeoutMs });
     const session: Session = { identity, client, transport, opened, calls: 0, idle: undefined, ended: undefined };
     sessions.set(connectionId, session);
@@ -132,8 +146,9 @@ export function createMcpSessions(
       await untilAborted(session.opened, signal);
       return await work(session.client);
     } catch (error) {
-      if (!(error instanceof ProtocolError)) retire(connectionId, session);
-      throw signal?.aborted === true ? new AppError("CANCELLED", { cause: error }) : error;
+      const needed = error instanceof Error && error.cause instanceof AccessNeeded ? error.cause : error;
+      if (!(needed instanceof ProtocolError || needed instanceof AccessNeeded)) retire(connectionId, session);
+      throw signal?.aborted === true ? new AppError("CANCELLED", { cause: error }) : needed;
     } finally {
       session.calls -= 1;
       if (session.calls === 0) {
@@ -151,12 +166,17 @@ export function createMcpSessions(
     signal: AbortSignal | undefined,
     work: (client: Client) => Promise<T>,
   ): Promise<T> {
-    for (let attempt = 1; ; attempt += 1) {
+    const left = new Map(tries);
+    for (;;) {
       try {
         return await inSession(connectionId, sessionFor(connectionId, target), signal, work);
       } catch (error) {
-        const isUnknownSession = error instanceof SdkHttpError && error.status === 404;
-        if (!isUnknownSession || attempt > 1) throw fromMcpError(error);
+        const isAccess = error instanceof AccessNeeded;
+        if (!isAccess && !(error instanceof SdkHttpError && error.status === 404)) throw fromMcpError(error);
+        const more = left.get(error.status) ?? 0;
+        if (more === 0) throw isAccess ? stillRefused(target, error) : fromMcpError(error);
+        left.set(error.status, more - 1);
+        if (isAccess && !(await signIns.obtain(connectionId, target.endpoint, error, signal))) throw fromMcpError(error);
       }
     }
   }
@@ -197,24 +217,19 @@ export function createMcpSessions(
   };
 }
 
-/** Stops waiting when the signal fires; what is waited for goes on. */
-async function untilAborted(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  if (signal === undefined) return promise;
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
+function stillRefused({ endpoint }: McpTarget, cause: AccessNeeded): AppError {
+  const message =
+    cause.status === 401
+      ? `${endpoint.url.host} does not accept who has signed in.`
+      : `${endpoint.url.host} does not let who has signed in use this.`;
+  return new AppError("SIGN_IN_REFUSED", { message, cause });
 }
 
 /** Translates what the MCP client throws, once. The endpoint's own words stay readable in the message. */
 function fromMcpError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   if (error instanceof Error && error.cause instanceof AppError) return error.cause;
+  if (error instanceof AccessNeeded) return new AppError("CONNECTION_REVOKED", { cause: error });
   if (error instanceof SdkHttpError) {
     if (error.status === 401 || error.status === 403) return new AppError("CONNECTION_REVOKED", { cause: error });
     if (error.status === 404)

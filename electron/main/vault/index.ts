@@ -13,6 +13,8 @@ INVARIANTS
 export type SecretKey =
   | { kind: "toolbox"; id: string }
   | { kind: "connection"; id: string }
+  /** What signing in at a gateway in front of its toolbox brought a connection: tokens, and the client that was registered. */
+  | { kind: "sign-in"; id: string }
   /** What proves the person to the shared database: a password, or the session that is renewed. */
   | { kind: "account"; id: string }
   /** With which a toolbox reports to the shared database; of a workspace, the login role its toolboxes use. */

@@ -20,6 +20,7 @@ import { useConnectionServer, useIsPending } from "./connection-server.ts";
 import { ConnectionTools } from "./connection-tools.tsx";
 import { Disconnect } from "./disconnect.tsx";
 import { isOver } from "./end.ts";
+import { WaitingSignIn } from "./waiting-sign-in.tsx";
 
 const words = text.connections;
 const tabIds = ["tools", "access", "details"] as const;
@@ -55,6 +56,7 @@ export function ConnectionPage({ connection, agent }: ConnectionPageProps) {
         }
       />
       <Conditions connection={connection} server={server} />
+      <WaitingSignIn connection={connection} />
       <Tabs<TabId>
         label={words.tabs}
         value={tab}

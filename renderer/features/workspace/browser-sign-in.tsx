@@ -1,10 +1,8 @@
-import { ExternalLink } from "lucide-react";
 import { useEffect, useRef, useState } from "react";
 import { api, call } from "../../api.ts";
 import { useAction } from "../../state/index.ts";
 import { text } from "../../text.ts";
-import { Button } from "../../ui/button.tsx";
-import { Spinner } from "../../ui/spinner.tsx";
+import { openOutside, WaitingForPage } from "../../ui/waiting-for-page.tsx";
 import type { SupabaseTarget } from "./target-draft.ts";
 
 type Waiting = { id: string; url: string };
@@ -41,30 +39,7 @@ export function useBrowserSignIn() {
   return { ...signIn, waiting, cancel };
 }
 
-function openOutside(url: string): void {
-  window.open(url, "_blank", "noopener");
-}
-
 /** Stands in place of the form while the person is in the browser. */
 export function WaitingForBrowser({ waiting, onCancel }: { waiting: Waiting; onCancel(): void }) {
-  const words = text.sharing.inBrowser;
-  return (
-    <div role="status" className="flex items-start gap-3 rounded-lg border border-line bg-sunken px-4 py-3.5">
-      <Spinner size={18} className="mt-0.5 text-info" />
-      <div className="flex min-w-0 flex-1 flex-col gap-2">
-        <div>
-          <p className="font-medium text-sm">{words.title}</p>
-          <p className="text-muted text-sm">{words.body}</p>
-        </div>
-        <div className="flex flex-wrap gap-2">
-          <Button size="sm" icon={ExternalLink} onClick={() => openOutside(waiting.url)}>
-            {words.open}
-          </Button>
-          <Button size="sm" variant="ghost" onClick={onCancel}>
-            {words.cancel}
-          </Button>
-        </div>
-      </div>
-    </div>
-  );
+  return <WaitingForPage words={text.sharing.inBrowser} url={waiting.url} onCancel={onCancel} />;
 }
