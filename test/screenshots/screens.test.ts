@@ -1,5 +1,3 @@
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { goTo, launchBrowser, openPage, switchView } from "../fixtures/browser-window.ts";
@@ -7,39 +5,22 @@ import { createSharedPostgres } from "../fixtures/shared-workspace.ts";
 import { startTcpProxy } from "../fixtures/tcp-proxy.ts";
 import { type BuiltHost, connectWindow, discardHost, startBuiltHost } from "../setup/built-host.ts";
 import { parts } from "../setup/parts.ts";
+import { shoot as shootPage } from "./shoot.ts";
 
 /* Makes the pictures of docs/screenshots from a real workspace: real containers, a real agent, a real tool call. */
-
-const folder = join(import.meta.dirname, "../../docs/screenshots");
-const looks = [
-  { colorScheme: "light", width: 1280 },
-  { colorScheme: "dark", width: 1280 },
-  { colorScheme: "light", width: 960 },
-] as const;
 
 describe.skipIf(!parts.docker || parts.chromium === undefined)("the pictures of the window", () => {
   const hosts: BuiltHost[] = [];
   let browser: Browser;
   let page: Page;
   const main = () => page.getByRole("main");
+  const shoot = (name: string) => shootPage(page, name);
 
   async function open(env: NodeJS.ProcessEnv = {}): Promise<void> {
     const host = startBuiltHost({ args: ["--host=browser", "--port=0"], env });
     hosts.push(host);
     ({ page } = await openPage(browser, await host.ready));
     page.setDefaultTimeout(15_000);
-  }
-
-  /** Takes the page as it stands in every look. */
-  async function shoot(name: string): Promise<void> {
-    for (const { colorScheme, width } of looks) {
-      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      await page.setViewportSize({ width, height: 800 });
-      await page.mouse.move(0, 0);
-      await page.waitForTimeout(400);
-      await page.screenshot({ path: join(folder, `${name}-${colorScheme}-${width}.png`) });
-    }
-    await page.setViewportSize({ width: 1280, height: 800 });
   }
 
   async function openTemplate(name: RegExp): Promise<void> {
@@ -63,7 +44,6 @@ describe.skipIf(!parts.docker || parts.chromium === undefined)("the pictures of 
       .waitFor({ timeout: 180_000 });
 
   beforeAll(async () => {
-    mkdirSync(folder, { recursive: true });
     browser = await launchBrowser();
   });
   afterAll(async () => {
