@@ -37,7 +37,7 @@ export function ErrorNote({ message, nextStep, code, output, outputLabel, childr
           </pre>
         </details>
       )}
-      {children !== undefined && <div className="mt-3 ml-6.5 flex flex-wrap gap-2">{children}</div>}
+      {children !== undefined && <div className="mt-3 ml-6.5 flex flex-wrap gap-2 empty:hidden">{children}</div>}
     </div>
   );
 }

@@ -50,3 +50,8 @@ export const connection = z.object({
     .optional(),
 });
 export type Connection = z.infer<typeof connection>;
+
+/** Whether the connection is over. The toolbox decides by its own clock; this is how it looks from here. */
+export function isOver({ expiresAt }: Pick<Connection, "expiresAt">, now: number): boolean {
+  return expiresAt !== undefined && expiresAt <= now;
+}

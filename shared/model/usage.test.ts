@@ -1,6 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { latencyAt, latencyBoundsMs, latencyBucket, mergeToolUsage, sumLatency, type ToolUsage } from "./usage.ts";
+import {
+  cancelledCalls,
+  errorsOf,
+  latencyAt,
+  latencyBoundsMs,
+  latencyBucket,
+  mergeToolUsage,
+  sumLatency,
+  type ToolUsage,
+} from "./usage.ts";
 
 const usage = (tool: string, more: Partial<ToolUsage> = {}): ToolUsage => ({
   tool,
@@ -52,6 +61,18 @@ describe("a latency", () => {
 
   it("adds up over tools of different speed", () => {
     expect(sumLatency([{ latency: [1, 2] }, { latency: [0, 0, 0, 4] }, { latency: [] }])).toEqual([1, 2, 0, 4]);
+  });
+});
+
+describe("errors as people count them", () => {
+  it("leave out what was cancelled", () => {
+    const tools = [usage("a", { errors: { ended: 2, died: 1 } }), usage("b", { errors: { ended: 1 } }), usage("c")];
+    expect(cancelledCalls(tools)).toBe(3);
+    expect(errorsOf({ errors: 5, tools })).toBe(2);
+  });
+
+  it("are all of them where nobody told tool by tool", () => {
+    expect(errorsOf({ errors: 5 })).toBe(5);
   });
 });
 

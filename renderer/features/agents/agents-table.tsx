@@ -2,6 +2,7 @@ import { Ellipsis, Pencil, Trash2 } from "lucide-react";
 import { type ReactNode, useState } from "react";
 import { useLocation } from "wouter";
 import type { Agent, Connection } from "../../../shared/model/agent.ts";
+import { errorsOf } from "../../../shared/model/usage.ts";
 import { formatAgo } from "../../format.ts";
 import { places } from "../../places.ts";
 import { useConnectionsByAgent, useNowSelect, useRow } from "../../state/index.ts";
@@ -49,21 +50,22 @@ export function AgentsTable({ agents, empty }: AgentsTableProps) {
       header: headers.calls,
       width: "4rem",
       align: "end",
-      sortBy: (row) => sum(connectionsOf(row.id), "calls"),
-      cell: (row) => text.counts.plain(sum(connectionsOf(row.id), "calls")),
+      sortBy: (row) => sum(connectionsOf(row.id), callsOf),
+      cell: (row) => text.counts.plain(sum(connectionsOf(row.id), callsOf)),
     },
     {
       id: "errors",
       header: headers.errors,
       width: "4rem",
       align: "end",
-      sortBy: (row) => sum(connectionsOf(row.id), "errors"),
-      cell: (row) => text.counts.plain(sum(connectionsOf(row.id), "errors")),
+      sortBy: (row) => sum(connectionsOf(row.id), errorsOf),
+      cell: (row) => text.counts.plain(sum(connectionsOf(row.id), errorsOf)),
     },
     {
       id: "used",
       header: headers.lastUsed,
       width: "6.5rem",
+      align: "end",
       sortBy: (row) => lastUsed(connectionsOf(row.id)) ?? 0,
       cell: (row) => <LastUsed at={lastUsed(connectionsOf(row.id))} />,
     },
@@ -151,8 +153,12 @@ export function LastUsed({ at }: { at: number | null }) {
   return <span className={ago === null ? "text-faint" : "text-muted"}>{ago ?? text.app.never}</span>;
 }
 
-function sum(connections: readonly Connection[], member: "calls" | "errors"): number {
-  return connections.reduce((total, connection) => total + connection[member], 0);
+function callsOf({ calls }: Connection): number {
+  return calls;
+}
+
+function sum(connections: readonly Connection[], amountOf: (connection: Connection) => number): number {
+  return connections.reduce((total, connection) => total + amountOf(connection), 0);
 }
 
 function lastUsed(connections: readonly Connection[]): number | null {

@@ -1,21 +1,21 @@
 import { Ellipsis, Hourglass, Plug, SlidersHorizontal, Unplug } from "lucide-react";
 import { useState } from "react";
 import { Link, useLocation } from "wouter";
-import type { Agent, Connection } from "../../../shared/model/agent.ts";
-import { sumLatency } from "../../../shared/model/usage.ts";
+import { type Agent, type Connection, isOver } from "../../../shared/model/agent.ts";
+import { errorsOf, sumLatency } from "../../../shared/model/usage.ts";
 import { formatAgo } from "../../format.ts";
 import { places } from "../../places.ts";
 import { useConnectionsOfAgent, useNowSelect, useServerTools } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { IconButton } from "../../ui/button.tsx";
+import { join } from "../../ui/join.ts";
 import { Menu } from "../../ui/menu.tsx";
 import { ServerStateLabel } from "../servers/index.ts";
 import { accessLabel } from "./access-label.ts";
 import { useConnectionServer, useIsPending } from "./connection-server.ts";
 import { latencyLabel } from "./connection-usage.tsx";
 import { Disconnect } from "./disconnect.tsx";
-import { isOver } from "./end.ts";
 
 const words = text.connections;
 
@@ -80,7 +80,13 @@ function ConnectedServer({ connection, onDisconnect }: ConnectedServerProps) {
       <span className="truncate text-muted">{accessLabel(connection, tools)}</span>
       <span className="flex min-w-0 items-center justify-end gap-2">
         {isExpired && <Badge tone="danger">{words.end.expired}</Badge>}
-        {isPending ? <PendingBadge /> : <Usage connection={connection} />}
+        {isPending ? (
+          <PendingBadge />
+        ) : (
+          <span className={join("min-w-0 truncate", isExpired && "hidden min-[1120px]:inline")}>
+            <Usage connection={connection} />
+          </span>
+        )}
       </span>
       <span className="relative z-1">
         <Menu
@@ -107,18 +113,15 @@ export function PendingBadge() {
   );
 }
 
-function Usage({ connection: { calls, errors, lastUsedAt, tools = [] } }: { connection: Connection }) {
+function Usage({ connection }: { connection: Connection }) {
+  const { calls, lastUsedAt, tools = [] } = connection;
   const ago = useNowSelect((now) => (lastUsedAt === null ? null : formatAgo(now - lastUsedAt)));
   if (ago === null) return <span className="truncate text-faint text-xs">{words.neverUsed}</span>;
   const latency = sumLatency(tools);
   return (
     <span className="tnum truncate text-muted text-xs">
-      {words.usage(calls, errors)}
-      {latency.length > 0 && (
-        <span className="hidden min-[1280px]:inline">
-          , {words.latency(latencyLabel(0.5, latency), latencyLabel(0.95, latency))}
-        </span>
-      )}
+      {words.usage(calls, errorsOf(connection))}
+      {latency.length > 0 && <span className="hidden min-[1280px]:inline">, {words.latency(latencyLabel(0.5, latency))}</span>}
       <span className="hidden min-[1120px]:inline">, {words.lastUsed(ago)}</span>
     </span>
   );

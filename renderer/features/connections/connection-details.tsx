@@ -1,5 +1,5 @@
 import { mcpEndpointPath } from "../../../shared/dtma-protocol.ts";
-import type { Agent, Connection } from "../../../shared/model/agent.ts";
+import { type Agent, type Connection, isOver } from "../../../shared/model/agent.ts";
 import type { Server } from "../../../shared/model/server.ts";
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
 import { formatDateTime } from "../../format.ts";
@@ -12,7 +12,7 @@ import { StatusDot } from "../../ui/status.tsx";
 import { accessLabel } from "./access-label.ts";
 import { useConnectionServer, useIsPending } from "./connection-server.ts";
 import { ConnectionUsage } from "./connection-usage.tsx";
-import { endLabel, isOver } from "./end.ts";
+import { endLabel } from "./end.ts";
 import { RenewToken } from "./renew-token.tsx";
 
 const words = text.connections.details;
@@ -35,7 +35,7 @@ export function ConnectionDetails({ connection, agent, server }: ConnectionDetai
   const isPending = useIsPending(connection);
   const { name: serverName } = useConnectionServer(connection);
   return (
-    <div className="flex max-w-3xl flex-col gap-6">
+    <div className="flex max-w-5xl flex-col gap-6">
       <Section title={words.endpoint}>
         {endpoint === null ? (
           <p className="text-muted text-sm">{words.noEndpoint}</p>

@@ -1,7 +1,7 @@
 import { Unplug } from "lucide-react";
 import { useState } from "react";
 import { useLocation, useSearch } from "wouter";
-import type { Agent, Connection } from "../../../shared/model/agent.ts";
+import { type Agent, type Connection, isOver } from "../../../shared/model/agent.ts";
 import type { Server } from "../../../shared/model/server.ts";
 import { fromStoredState } from "../../../shared/model/status.ts";
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
@@ -19,7 +19,6 @@ import { ConnectionDetails } from "./connection-details.tsx";
 import { useConnectionServer, useIsPending } from "./connection-server.ts";
 import { ConnectionTools } from "./connection-tools.tsx";
 import { Disconnect } from "./disconnect.tsx";
-import { isOver } from "./end.ts";
 import { WaitingSignIn } from "./waiting-sign-in.tsx";
 
 const words = text.connections;
@@ -55,7 +54,11 @@ export function ConnectionPage({ connection, agent }: ConnectionPageProps) {
           </Button>
         }
       />
-      <Conditions connection={connection} server={server} />
+      <Conditions
+        connection={connection}
+        server={server}
+        onChangeEnd={tab === "access" ? null : () => navigate(`${place}?tab=access`, { replace: true })}
+      />
       <WaitingSignIn connection={connection} />
       <Tabs<TabId>
         label={words.tabs}
@@ -95,8 +98,15 @@ export function ConnectionPage({ connection, agent }: ConnectionPageProps) {
   );
 }
 
+type ConditionsProps = {
+  connection: Connection;
+  server: Server | undefined;
+  /** Goes to where the end is chosen; null there. */
+  onChangeEnd: (() => void) | null;
+};
+
 /** What stands in the way of using the connection now; nothing while all is well. */
-function Conditions({ connection, server }: { connection: Connection; server: Server | undefined }) {
+function Conditions({ connection, server, onChangeEnd }: ConditionsProps) {
   const toolbox = useRow("toolboxes", server?.toolboxId);
   const isPending = useIsPending(connection);
   const condition = useNowSelect((now) => conditionOf(connection, server, toolbox, now));
@@ -108,7 +118,17 @@ function Conditions({ connection, server }: { connection: Connection; server: Se
   if (notes.length === 0) return null;
   return (
     <div className="px-5 pb-2">
-      <Banner tone="warn">
+      <Banner
+        tone="warn"
+        action={
+          isExpired &&
+          onChangeEnd !== null && (
+            <Button size="sm" variant="ghost" onClick={onChangeEnd}>
+              {words.end.change}
+            </Button>
+          )
+        }
+      >
         {notes.map((note) => (
           <p key={note}>{note}</p>
         ))}

@@ -1,9 +1,10 @@
 import { useState } from "react";
+import { isOver } from "../../../shared/model/agent.ts";
 import { formatDateTime } from "../../format.ts";
 import { useNowSelect } from "../../state/index.ts";
 import { text } from "../../text.ts";
-import { Field, Select, TextInput } from "../../ui/form.tsx";
-import { dayOf, type EndChoice, endOf, endOfDay, isOver } from "./end.ts";
+import { FieldGroup, Select, TextInput } from "../../ui/form.tsx";
+import { dayOf, type EndChoice, endOf, endOfDay } from "./end.ts";
 
 const words = text.connections.end;
 const choices: readonly EndChoice[] = ["never", "month", "quarter", "date"];
@@ -31,28 +32,30 @@ export function EndField({ value, onChange, mayBeNever = true, initialChoice = "
     onChange(endOf(next, Date.now(), value));
   };
   return (
-    <div className="flex flex-wrap items-start gap-3">
-      <Field label={words.label} hint={hint} className="w-56">
+    <FieldGroup label={words.label} hint={hint}>
+      <div className="flex gap-2">
         <Select<EndChoice>
+          className="w-44"
+          aria-label={words.label}
           value={choice}
           onChange={choose}
           choices={choices
             .filter((one) => mayBeNever || one !== "never")
             .map((one) => ({ value: one, label: words.choices[one] }))}
         />
-      </Field>
-      {choice === "date" && value !== null && (
-        <Field label={words.day} className="w-44">
+        {choice === "date" && value !== null && (
           <TextInput
+            className="max-w-44"
             type="date"
+            aria-label={words.day}
             value={dayOf(value)}
             onChange={(day) => {
               const end = endOfDay(day);
               if (end !== null) onChange(end);
             }}
           />
-        </Field>
-      )}
-    </div>
+        )}
+      </div>
+    </FieldGroup>
   );
 }

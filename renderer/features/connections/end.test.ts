@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { dayOf, endLabel, endOf, endOfDay, isOver } from "./end.ts";
+import { isOver } from "../../../shared/model/agent.ts";
+import { dayOf, endLabel, endOf, endOfDay } from "./end.ts";
 
 const now = Date.UTC(2026, 10, 27, 12);
 const dayMs = 86_400_000;
@@ -21,8 +22,8 @@ describe("the end of a connection", () => {
     expect(endOf("never", now, now)).toBeNull();
     expect(endOf("month", now, null)).toBe(now + 30 * dayMs);
     expect(endOf("quarter", now, 5)).toBe(now + 90 * dayMs);
-    expect(endOf("date", now, 5)).toBe(5);
-    expect(endOf("date", now, null)).toBe(now + 30 * dayMs);
+    expect(endOf("date", now, now)).toBe(endOfDay(dayOf(now)));
+    expect(endOf("date", now, null)).toBe(endOfDay(dayOf(now + 30 * dayMs)));
   });
 
   it("is the last moment of a day that was typed, and that day again", () => {

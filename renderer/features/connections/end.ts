@@ -1,4 +1,4 @@
-import type { Connection } from "../../../shared/model/agent.ts";
+import { type Connection, isOver } from "../../../shared/model/agent.ts";
 import { formatDateTime } from "../../format.ts";
 import { text } from "../../text.ts";
 
@@ -9,22 +9,17 @@ export type EndChoice = "never" | "month" | "quarter" | "date";
 const dayMs = 86_400_000;
 const spans: Partial<Record<EndChoice, number>> = { month: 30 * dayMs, quarter: 90 * dayMs };
 
-/** Whether the connection is over. The toolbox decides by its own clock; this is how it looks from here. */
-export function isOver({ expiresAt }: Pick<Connection, "expiresAt">, now: number): boolean {
-  return expiresAt !== undefined && expiresAt <= now;
-}
-
 /** When a connection ends, in words. */
 export function endLabel({ expiresAt }: Pick<Connection, "expiresAt">, now: number): string {
   if (expiresAt === undefined) return words.never;
   return isOver({ expiresAt }, now) ? words.over(formatDateTime(expiresAt)) : words.at(formatDateTime(expiresAt));
 }
 
-/** The end that a choice means from now on; that of a date is kept until one is given. */
+/** The end that a choice means from now on; that of a date is the last moment of the day it would have been anyway. */
 export function endOf(choice: EndChoice, now: number, before: number | null): number | null {
   if (choice === "never") return null;
   const span = spans[choice];
-  return span === undefined ? (before ?? now + (spans.month ?? 0)) : now + span;
+  return span === undefined ? endOfDay(dayOf(before ?? now + (spans.month ?? 0))) : now + span;
 }
 
 /** The last moment of a day that was typed as `2026-11-27`, in this computer's time; null for what is no day. */

@@ -1,9 +1,10 @@
 import { type ReactNode, useState } from "react";
-import type { Agent, Connection } from "../../../shared/model/agent.ts";
+import { type Agent, type Connection, isOver } from "../../../shared/model/agent.ts";
+import { errorsOf } from "../../../shared/model/usage.ts";
 import type { PersonRow } from "../../../shared/sync-protocol.ts";
 import { formatDateTime } from "../../format.ts";
 import { places } from "../../places.ts";
-import { useConnectionsOfAgent, useCopy } from "../../state/index.ts";
+import { useConnectionsOfAgent, useCopy, useNowSelect } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { Button } from "../../ui/button.tsx";
@@ -94,13 +95,22 @@ type ConnectionItemProps = { connection: Connection; agent: Agent; person: Perso
 
 function ConnectionItem({ connection, agent, person }: ConnectionItemProps) {
   const { server, name } = useConnectionServer(connection);
+  const isExpired = useNowSelect((now) => isOver(connection, now));
   const [isRevoking, setRevoking] = useState(false);
   return (
     <li className="grid min-h-10 grid-cols-[minmax(7rem,1.2fr)_11rem_minmax(5.5rem,0.7fr)_minmax(5.5rem,0.8fr)_auto] items-center gap-4 border-line border-t px-3.5 py-1 text-sm">
       <span className="truncate">{name}</span>
       <span className="min-w-0">{server !== undefined && <ServerStateLabel server={server} />}</span>
       <span className="truncate text-muted">{accessLabel(connection, null)}</span>
-      <span className="tnum truncate text-muted text-xs">{text.connections.usage(connection.calls, connection.errors)}</span>
+      {isExpired ? (
+        <span>
+          <Badge tone="danger">{text.connections.end.expired}</Badge>
+        </span>
+      ) : (
+        <span className="tnum truncate text-muted text-xs">
+          {text.connections.usage(connection.calls, errorsOf(connection))}
+        </span>
+      )}
       <Button size="sm" variant="ghost" aria-label={words.revokeOf(agent.name, name)} onClick={() => setRevoking(true)}>
         {words.revoke}
       </Button>

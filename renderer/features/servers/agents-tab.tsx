@@ -1,7 +1,8 @@
 import { Bot } from "lucide-react";
 import { Link, useLocation } from "wouter";
-import type { Connection } from "../../../shared/model/agent.ts";
+import { type Connection, isOver } from "../../../shared/model/agent.ts";
 import type { Server } from "../../../shared/model/server.ts";
+import { errorsOf } from "../../../shared/model/usage.ts";
 import { formatAgo } from "../../format.ts";
 import { places } from "../../places.ts";
 import { useConnectionsOfServer, useCopy, useNowSelect } from "../../state/index.ts";
@@ -31,12 +32,7 @@ export function ServerAgents({ server }: { server: Server }) {
       id: "delivery",
       header: headers.delivery,
       width: "minmax(8rem, 1fr)",
-      cell: (row) =>
-        row.delivery === "delivered" ? (
-          <StatusDot tone="ok">{text.servers.delivered}</StatusDot>
-        ) : (
-          <StatusDot tone="busy">{text.servers.pending}</StatusDot>
-        ),
+      cell: (row) => <Delivery connection={row} />,
     },
     {
       id: "calls",
@@ -51,13 +47,14 @@ export function ServerAgents({ server }: { server: Server }) {
       header: headers.errors,
       width: "4rem",
       align: "end",
-      sortBy: (row) => row.errors,
-      cell: (row) => text.counts.plain(row.errors),
+      sortBy: errorsOf,
+      cell: (row) => text.counts.plain(errorsOf(row)),
     },
     {
       id: "lastUsed",
       header: headers.lastUsed,
       width: "7rem",
+      align: "end",
       sortBy: (row) => row.lastUsedAt ?? 0,
       cell: (row) => <LastUsed at={row.lastUsedAt} />,
     },
@@ -93,6 +90,14 @@ function access(connection: Connection): string {
   return connection.allowedTools.length === 0
     ? text.servers.noToolsAllowed
     : text.servers.someTools(connection.allowedTools.length);
+}
+
+/** Whether the toolbox lets the agent in: delivered, on its way, or over. */
+function Delivery({ connection }: { connection: Connection }) {
+  const isExpired = useNowSelect((now) => isOver(connection, now));
+  if (isExpired) return <StatusDot tone="danger">{text.servers.expired}</StatusDot>;
+  if (connection.delivery === "delivered") return <StatusDot tone="ok">{text.servers.delivered}</StatusDot>;
+  return <StatusDot tone="busy">{text.servers.pending}</StatusDot>;
 }
 
 function LastUsed({ at }: { at: number | null }) {
