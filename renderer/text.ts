@@ -853,7 +853,7 @@ export const text = {
     of: (total: string) => `of ${total}`,
     perSecond: (bytes: string) => `${bytes}/s`,
     noReading: "no reading",
-    liveHint: "Live since this tab was opened; up to five minutes are shown.",
+    liveHint: "Live since you opened this; up to five minutes are shown.",
     noTools: {
       title: "No tools known yet",
       body: "They are read as soon as the server answers.",

@@ -1,26 +1,19 @@
 import { Gauge } from "lucide-react";
-import { useEffect, useState } from "react";
 import type { ServerLoad } from "../../../shared/dtma-protocol.ts";
-import type { AppError } from "../../../shared/errors.ts";
 import type { Server } from "../../../shared/model/server.ts";
-import { api, listen } from "../../api.ts";
 import { formatBytes, formatPercent } from "../../format.ts";
-import { useLinkState } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Button } from "../../ui/button.tsx";
 import { Chart, type ChartPoint } from "../../ui/chart.tsx";
 import { EmptyState } from "../../ui/empty-state.tsx";
 import { PageBody } from "../../ui/page.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
+import { type Readings, type Sample, windowMs } from "./readings.ts";
 
-type Sample = { at: number; server: ServerLoad | null };
+type ServerResourcesProps = { server: Server; readings: Readings };
 
-const windowMs = 300_000;
-
-/** What a server uses, live while the screen is open. */
-export function ServerResources({ server }: { server: Server }) {
-  const [attempt, setAttempt] = useState(0);
-  const { samples, error } = useSamples(server, attempt);
+/** What a server uses, live. */
+export function ServerResources({ server, readings: { samples, error, retry } }: ServerResourcesProps) {
   const latest = samples.at(-1)?.server ?? null;
   const limit = latest?.memoryLimitBytes ?? server.spec.permissions.memoryBytes;
   const { cpus } = server.spec.permissions;
@@ -80,7 +73,7 @@ export function ServerResources({ server }: { server: Server }) {
       {error !== null && (
         <div className="mb-4">
           <AppErrorNote error={error}>
-            <Button size="sm" onClick={() => setAttempt(attempt + 1)}>
+            <Button size="sm" onClick={retry}>
               {text.app.retry}
             </Button>
           </AppErrorNote>
@@ -115,23 +108,6 @@ export function ServerResources({ server }: { server: Server }) {
       )}
     </PageBody>
   );
-}
-
-function useSamples(server: Server, attempt: number): { samples: readonly Sample[]; error: AppError | null } {
-  const [samples, setSamples] = useState<readonly Sample[]>([]);
-  const [error, setError] = useState<AppError | null>(null);
-  const isLinked = useLinkState().state === "connected";
-  // biome-ignore lint/correctness/useExhaustiveDependencies: another attempt listens anew
-  useEffect(() => {
-    if (!isLinked) return;
-    setError(null);
-    return listen((signal) => api.servers.stats({ id: server.id }, { signal }), {
-      onEvent: (sample) =>
-        setSamples((known) => [...known.filter((old) => old.at > sample.at - windowMs && old.at < sample.at), sample]),
-      onError: setError,
-    });
-  }, [server.id, isLinked, attempt]);
-  return { samples, error };
 }
 
 function points(samples: readonly Sample[], readingOf: (load: ServerLoad) => number): ChartPoint[] {

@@ -13,6 +13,7 @@ import { ServerAgents } from "./agents-tab.tsx";
 import { commandIcons, useServerCommands } from "./commands.tsx";
 import { type Command, commandsFor, intentionOf } from "./describe.ts";
 import { ServerLogs } from "./logs.tsx";
+import { useReadings } from "./readings.ts";
 import { ServerReleases } from "./releases-tab.tsx";
 import { ServerResources } from "./resources.tsx";
 import { ServerSecrets } from "./secrets-tab.tsx";
@@ -31,6 +32,7 @@ export function ServerPage({ server }: { server: Server }) {
   const tab: TabId = tabIds.find((id) => id === wanted) ?? "overview";
   const toolbox = useRow("toolboxes", server.toolboxId);
   const connections = useConnectionsOfServer(server.id);
+  const readings = useReadings(server.id, tab === "resources");
   const commands = useServerCommands(
     useCallback(
       (command: Command) => {
@@ -87,7 +89,7 @@ export function ServerPage({ server }: { server: Server }) {
           {
             id: "resources",
             label: text.servers.resourcesTab,
-            content: <ServerResources key={server.id} server={server} />,
+            content: <ServerResources server={server} readings={readings} />,
           },
           {
             id: "tools",

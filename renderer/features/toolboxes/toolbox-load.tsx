@@ -15,7 +15,7 @@ const words = text.toolboxes;
 export function ReportedLoad({ toolbox }: { toolbox: Toolbox }) {
   const load = useReportedLoad(toolbox);
   const age = useNowSelect((now) => (load === null ? null : formatAgo(now - load.at)));
-  return <Load load={load} aside={age === null ? undefined : words.reportedLoad(age)} />;
+  return <Load history={useLoadHistory(load)} aside={age === null ? undefined : words.reportedLoad(age)} />;
 }
 
 type Series = {
@@ -26,9 +26,8 @@ type Series = {
   of?: string;
 };
 
-/** What a toolbox uses as a whole, since the screen was opened. */
-export function Load({ load, aside }: { load: Toolbox["load"]; aside?: string | undefined }) {
-  const history = useLoadHistory(load);
+/** What a toolbox uses as a whole. */
+export function Load({ history, aside }: { history: readonly (HostLoad & { at: number })[]; aside?: string | undefined }) {
   const latest = history.at(-1);
   if (latest === undefined) return null;
   const points = (readingOf: (sample: HostLoad) => number) =>

@@ -18,6 +18,7 @@ import { Tabs } from "../../ui/tabs.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
 import { ServersTable } from "../servers/index.ts";
 import { AuthorizeToolbox } from "./authorize-toolbox.tsx";
+import { useLoadHistory } from "./load-history.ts";
 import { RemoveToolbox } from "./remove-toolbox.tsx";
 import { RenameToolbox } from "./rename-toolbox.tsx";
 import { ToolboxAccess } from "./toolbox-access.tsx";
@@ -37,6 +38,8 @@ export function ToolboxPage({ toolbox }: { toolbox: Toolbox }) {
   const tab: TabId = tabIds.find((id) => id === wanted) ?? "overview";
   const [dialog, setDialog] = useState<"rename" | "remove" | "authorize" | null>(null);
   const servers = useServersOf(toolbox.id);
+  // Kept here, so that it outlives the tab that shows it.
+  const history = useLoadHistory(toolbox.load);
   const reconnect = useAction(() => api.toolboxes.reconnect({ id: toolbox.id }));
   const mayAuthorize = toolbox.kind === "host" && toolbox.url !== null;
   const overview = (
@@ -52,7 +55,7 @@ export function ToolboxPage({ toolbox }: { toolbox: Toolbox }) {
         {toolbox.shared !== undefined && toolbox.link.state !== "connected" ? (
           <ReportedLoad toolbox={toolbox} />
         ) : (
-          <Load load={toolbox.load} />
+          <Load history={history} />
         )}
         <Section
           title={text.toolboxes.serversTab}
