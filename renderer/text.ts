@@ -199,6 +199,11 @@ export const text = {
     toolboxes: "Toolboxes",
     servers: "Servers",
     links: "Connections",
+    deployments: "Deployments",
+    failed: "failed",
+    running: "running",
+    successRate: (share: string) => `${share} succeed`,
+    medianTime: (duration: string) => `median ${duration}`,
     agentsConnected: (agents: number) => `${count(agents, "agent", "agents")} connected`,
     connections: (amount: number) => count(amount, "connection", "connections"),
     attention: "Needs attention",
@@ -214,7 +219,10 @@ export const text = {
       body: "Choose one from the catalogue. The bundled ones run without any account.",
       action: "Open the catalogue",
     },
-    calls: (calls: number, errors: number) => `${count(calls, "call", "calls")}, ${count(errors, "error", "errors")}`,
+    calls: (calls: number, errors: number, share: string) =>
+      errors === 0
+        ? `${count(calls, "call", "calls")}, no error`
+        : `${count(calls, "call", "calls")}, ${count(errors, "error", "errors")} (${share})`,
   },
 
   toolboxes: {

@@ -1,11 +1,13 @@
 import { ArrowRight, Boxes, CircleCheck } from "lucide-react";
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useMemo, useState } from "react";
 import { Link } from "wouter";
 import type { Server } from "../../shared/model/server.ts";
 import type { Toolbox } from "../../shared/model/toolbox.ts";
-import { ActivityList } from "../features/activity/index.ts";
+import { errorsOf } from "../../shared/model/usage.ts";
+import { ActivityList, deploymentsOf } from "../features/activity/index.ts";
 import { describeServer, filterOf, ServerStateLabel, useServerCounts } from "../features/servers/index.ts";
 import { AddToolbox, ThisComputer, ToolboxStateLabel, toolboxStatus } from "../features/toolboxes/index.ts";
+import { formatDuration, formatPercent } from "../format.ts";
 import { places } from "../places.ts";
 import { useCopy, useNowSelect, useRows } from "../state/index.ts";
 import { text } from "../text.ts";
@@ -24,9 +26,10 @@ export function Overview() {
       <PageHeader title={text.overview.title} />
       <PageBody>
         <div className="flex flex-col gap-7">
-          <div className="grid grid-cols-3 gap-3">
+          <div className="grid grid-cols-2 gap-3 min-[1120px]:grid-cols-4">
             <ToolboxNumbers />
             <ServerNumbers />
+            <DeploymentNumbers />
             <LinkNumbers />
           </div>
           {servers === 0 ? (
@@ -167,15 +170,34 @@ function ServerNumbers() {
   );
 }
 
+function DeploymentNumbers() {
+  const activities = useRows("activities");
+  const { succeeded, failed, running, medianMs } = useMemo(() => deploymentsOf(activities), [activities]);
+  const ended = succeeded + failed;
+  const words = text.overview;
+  return (
+    <NumberCard title={words.deployments} href={places.activity} total={text.counts.plain(ended + running)}>
+      <Part tone="busy" amount={running} label={words.running} href={places.activityIn("running")} />
+      <Part tone="danger" amount={failed} label={words.failed} href={places.activityIn("failed")} />
+      {ended > 0 && (
+        <li className="tnum text-muted text-xs">{words.successRate(formatPercent(Math.floor((100 * succeeded) / ended)))}</li>
+      )}
+      {medianMs !== null && <li className="tnum text-muted text-xs">{words.medianTime(formatDuration(medianMs))}</li>}
+    </NumberCard>
+  );
+}
+
 function LinkNumbers() {
   const connections = useRows("connections");
   const agents = new Set(connections.map((connection) => connection.agentId)).size;
   const calls = connections.reduce((sum, connection) => sum + connection.calls, 0);
-  const errors = connections.reduce((sum, connection) => sum + connection.errors, 0);
+  const errors = connections.reduce((sum, connection) => sum + errorsOf(connection), 0);
   return (
     <NumberCard title={text.overview.links} href={places.agents} total={text.counts.plain(connections.length)}>
       <li className="text-muted text-xs">{text.overview.agentsConnected(agents)}</li>
-      <li className="tnum text-muted text-xs">{text.overview.calls(calls, errors)}</li>
+      <li className="tnum text-muted text-xs">
+        {text.overview.calls(calls, errors, formatPercent((100 * errors) / Math.max(1, calls)))}
+      </li>
     </NumberCard>
   );
 }
@@ -255,10 +277,16 @@ function AttentionRow({ href, name, state, reason }: { href: string; name: strin
   return (
     <li>
       <Link href={href} className="group flex h-10 items-center gap-4 px-3.5 outline-offset-[-2px] hover:bg-hover">
-        <span className="w-44 shrink-0 truncate font-medium text-sm">{name}</span>
+        <span className="w-32 shrink-0 truncate font-medium text-sm min-[1120px]:w-44">{name}</span>
         <span className="w-44 shrink-0">{state}</span>
-        <span className="min-w-0 flex-1 truncate text-muted text-sm">{reason}</span>
-        <ArrowRight size={14} aria-hidden className="shrink-0 text-faint opacity-0 group-hover:opacity-100" />
+        <span className="min-w-0 flex-1 truncate text-muted text-sm" title={reason}>
+          {reason}
+        </span>
+        <ArrowRight
+          size={14}
+          aria-hidden
+          className="hidden shrink-0 text-faint opacity-0 group-hover:opacity-100 min-[1120px]:block"
+        />
       </Link>
     </li>
   );
