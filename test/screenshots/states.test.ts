@@ -15,7 +15,7 @@ describe.skipIf(parts.chromium === undefined)("the pictures of states", () => {
   const main = () => page.getByRole("main");
 
   async function open(scenario: Scenario, view: "Admin" | "User"): Promise<void> {
-    await page?.close();
+    await page?.context().close();
     page = await built.open(browser, scenario);
     page.setDefaultTimeout(15_000);
     await switchView(page, view);
@@ -79,8 +79,8 @@ describe.skipIf(parts.chromium === undefined)("the pictures of states", () => {
     await page.getByRole("menuitem", { name: "Connect for a time" }).click();
     await page.getByRole("dialog").waitFor();
     await shoot(page, "connect-for-a-time");
-    await page.getByRole("dialog").getByRole("combobox").click();
-    await page.getByRole("option").last().click();
+    await page.getByRole("dialog").getByRole("combobox", { name: "Access ends" }).click();
+    await page.getByRole("option", { name: "On a date" }).click();
     await shoot(page, "connect-until-a-day");
     await page.keyboard.press("Escape");
     await openConnection("Release bot", "filesystem");
@@ -93,12 +93,12 @@ describe.skipIf(parts.chromium === undefined)("the pictures of states", () => {
 
   it("shows what a connection was used for", async () => {
     await open("team", "User");
+    await openAgent("Research assistant");
+    await shoot(page, "agent-used");
     await openConnection("Research assistant", "everything");
     await main().getByRole("tab", { name: "Details" }).click();
     await shoot(page, "connection-usage");
-    await openAgent("Support desk");
-    await main().getByRole("button", { name: "Connect to memory" }).click();
-    await main().getByRole("link", { name: "Open the connection to memory" }).click();
+    await openConnection("Release bot", "everything");
     await main().getByRole("tab", { name: "Details" }).click();
     await shoot(page, "connection-usage-empty");
   });

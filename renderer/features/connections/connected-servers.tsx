@@ -68,7 +68,7 @@ function ConnectedServer({ connection, onDisconnect }: ConnectedServerProps) {
   const [, navigate] = useLocation();
   const place = places.connection(connection.agentId, connection.id);
   return (
-    <li className="group relative grid min-h-12 grid-cols-[minmax(7rem,1.3fr)_11rem_minmax(5.5rem,0.7fr)_minmax(8.5rem,1.2fr)_auto] items-center gap-4 border-line border-b px-3.5 py-1.5 text-sm last:border-b-0 hover:bg-hover">
+    <li className="group relative grid min-h-12 grid-cols-[minmax(7rem,1fr)_11rem_minmax(5.5rem,0.6fr)_minmax(8.5rem,1.6fr)_auto] items-center gap-4 border-line border-b px-3.5 py-1.5 text-sm last:border-b-0 hover:bg-hover">
       <Link
         href={place}
         aria-label={words.openOf(name)}

@@ -11,6 +11,7 @@ import {
 import { formatAgo, formatBytes, formatDuration } from "../../format.ts";
 import { useNowSelect } from "../../state/index.ts";
 import { text } from "../../text.ts";
+import { join } from "../../ui/join.ts";
 import { KeyValues } from "../../ui/key-values.tsx";
 import { Section } from "../../ui/page.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
@@ -170,7 +171,7 @@ function ToolName({ row }: { row: ToolUsage }) {
   const kinds = kindsInWords([row]);
   return (
     <span className="flex min-w-0 flex-col">
-      <span className={row.tool === "" ? "truncate text-muted" : "truncate font-medium"} title={nameOf(row)}>
+      <span className={join("truncate leading-4.5", row.tool === "" ? "text-muted" : "font-medium")} title={nameOf(row)}>
         {nameOf(row)}
       </span>
       {kinds !== "" && (

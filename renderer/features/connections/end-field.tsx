@@ -35,7 +35,7 @@ export function EndField({ value, onChange, mayBeNever = true, initialChoice = "
     <FieldGroup label={words.label} hint={hint}>
       <div className="flex gap-2">
         <Select<EndChoice>
-          className="w-44"
+          className="max-w-56"
           aria-label={words.label}
           value={choice}
           onChange={choose}
