@@ -221,7 +221,7 @@ export const text = {
     },
     calls: (calls: number, errors: number, share: string) =>
       errors === 0
-        ? `${count(calls, "call", "calls")}, no error`
+        ? count(calls, "call", "calls")
         : `${count(calls, "call", "calls")}, ${count(errors, "error", "errors")} (${share})`,
   },
 
@@ -1443,7 +1443,8 @@ export const text = {
       earlier: "Runs of this connection",
       earlierHint: "Kept until this window closes.",
       arguments: "Arguments",
-      useAgain: "Use these arguments",
+      useAgain: "Use again",
+      useAgainHint: "Fill in the arguments of this run",
       show: "Show the run",
       clear: "Forget all",
     },

@@ -201,7 +201,7 @@ describe.skipIf(!parts.docker || parts.chromium === undefined)("the pictures of 
       await shoot("share-test-failed");
       const { workspace } = window.client;
       await shared.foundBy(workspace, "ada", network.port);
-      await page.getByRole("link", { name: "Shared, up to date" }).waitFor();
+      await page.getByRole("link", { name: "Shared, up to date" }).waitFor({ timeout: 60_000 });
       for (const name of ["uma", "ben"])
         await workspace.addPerson({ name, loginRole: name, newPassword: shared.passwordOf(name) });
       await goTo(page, "Settings");

@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
+import { expect } from "vitest";
 
 const folder = join(import.meta.dirname, "../../docs/screenshots");
 const looks = [
@@ -9,9 +10,12 @@ const looks = [
   { colorScheme: "light", width: 960 },
 ] as const;
 
-/** Takes the page as it stands in every look. */
+/** Takes the page as it stands in every look, once announcements are gone. */
 export async function shoot(page: Page, name: string): Promise<void> {
   mkdirSync(folder, { recursive: true });
+  await expect
+    .poll(() => page.getByRole("region", { name: "Notifications" }).getByRole("dialog").count(), { timeout: 15_000 })
+    .toBe(0);
   for (const { colorScheme, width } of looks) {
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
     await page.setViewportSize({ width, height: 800 });

@@ -59,7 +59,7 @@ const columns: Column<ToolboxCall>[] = [
   {
     id: "what",
     header: headers.what,
-    width: "minmax(12rem, 2fr)",
+    width: "minmax(11rem, 2fr)",
     cell: ({ method, path }) => (
       <code className="truncate font-mono text-xs" title={words.call(method, path)}>
         {words.call(method, path)}

@@ -102,7 +102,7 @@ export function ToolRunner({ connection, tool, note, wayOn, onShowTool }: ToolRu
 function UseAgain({ run, onUse }: { run: Run; onUse(run: Run): void }) {
   if (run.outcome.state === "running") return null;
   return (
-    <Button size="sm" variant="ghost" onClick={() => onUse(run)}>
+    <Button size="sm" variant="ghost" title={words.result.useAgainHint} onClick={() => onUse(run)}>
       {words.result.useAgain}
     </Button>
   );
