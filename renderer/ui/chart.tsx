@@ -130,7 +130,7 @@ function options(element: HTMLElement, height: number, steps: "decimal" | "binar
         stroke: colour("--faint"),
         font,
         size: 58,
-        space: 20,
+        space: height < 100 ? 20 : 30,
         ...(steps === "binary" ? { incrs: binarySteps } : {}),
         grid: { stroke: grid, width: 1 },
         ticks: { show: false },
