@@ -246,6 +246,8 @@ describe.skipIf(!parts.docker || parts.chromium === undefined)("the pictures of 
     const typed = dialog.getByRole("textbox");
     await typed.fill("4");
     await dialog.getByRole("button", { name: /^Delete/ }).click();
-    await main().getByRole("row").nth(1).waitFor({ state: "detached" });
+    // While the dialog is there, no row can be found behind it.
+    await dialog.waitFor({ state: "detached" });
+    await main().getByRole("row").nth(1).waitFor({ state: "detached", timeout: 60_000 });
   });
 });
