@@ -13,7 +13,7 @@ import { type Bench, createBench, type DtmaProcess, docker, everythingRequest, i
 import { type NpmRegistry, type NpmVersion, startNpmRegistry } from "../fixtures/npm-registry.ts";
 import { parts } from "../setup/parts.ts";
 
-const scripts = new URL("../fixtures/mcp-servers", import.meta.url);
+const scripts = new URL("../fixtures/mcp-servers/", import.meta.url);
 const probe = await readFile(new URL("probe.mjs", scripts), "utf8");
 
 /** A package whose command is the probe, and whose install script is `postinstall`. */
