@@ -2,8 +2,14 @@ import { readdirSync, readFileSync } from "node:fs";
 
 const ticksPerSecond = 100;
 
-/** What /proc says of a process and everything it has started: for a bridge, its docker clients too. */
-export function usageOf(root: number): { cpuMs: number; anonymousMiB: number; rssMiB: number } {
+/**
+ * What /proc says of a process and everything it has started: for a bridge, its docker clients too. With `counts`, only of
+ * the direct children whose command line (with a NUL after each argument) it takes, and what they have started.
+ */
+export function usageOf(
+  root: number,
+  counts?: (command: string) => boolean,
+): { cpuMs: number; anonymousMiB: number; rssMiB: number } {
   const children = new Map<number, number[]>();
   const stats = new Map<number, string[]>();
   for (const entry of readdirSync("/proc")) {
@@ -16,7 +22,8 @@ export function usageOf(root: number): { cpuMs: number; anonymousMiB: number; rs
     children.set(parent, [...(children.get(parent) ?? []), pid]);
   }
   const usage = { cpuMs: 0, anonymousMiB: 0, rssMiB: 0 };
-  const waiting = [root];
+  const isCounted = (pid: number) => counts?.(readOrEmpty(`/proc/${pid}/cmdline`)) === true;
+  const waiting = counts === undefined ? [root] : (children.get(root) ?? []).filter(isCounted);
   for (let pid = waiting.pop(); pid !== undefined; pid = waiting.pop()) {
     const fields = stats.get(pid);
     if (fields === undefined) continue;
