@@ -4,6 +4,8 @@ import { api, call, linkState, listen } from "../api.ts";
 import { applyEvents } from "./copy.ts";
 import { useCopy, useFeedError, useSession } from "./index.ts";
 
+const longestFrameMs = 100;
+
 /**
  * Feeds the copy from `state.watch` as long as the window lives: after a lost link it goes on at its cursor. Events of
  * one frame are applied together, so a burst costs one render. Returns a function that stops it.
@@ -12,10 +14,12 @@ export function startFeed(): () => void {
   let stopStream: (() => void) | null = null;
   let retry: ReturnType<typeof setTimeout> | undefined;
   let queue: StateEvent[] = [];
-  let isScheduled = false;
+  /** Ends both ways in which the queue may be applied next; undefined while it is empty. */
+  let unschedule: (() => void) | undefined;
 
   const apply = () => {
-    isScheduled = false;
+    unschedule?.();
+    unschedule = undefined;
     const events = queue;
     queue = [];
     if (events.length > 0 && useFeedError.getState().error !== null) useFeedError.setState({ error: null });
@@ -24,11 +28,14 @@ export function startFeed(): () => void {
 
   const take = (event: StateEvent) => {
     queue.push(event);
-    if (isScheduled) return;
-    isScheduled = true;
-    // Frames stop while the window is hidden; the copy must not.
-    if (document.visibilityState === "visible") requestAnimationFrame(apply);
-    else setTimeout(apply, 50);
+    if (unschedule !== undefined) return;
+    // Frames stop while the window is hidden or covered, also between this moment and the next one; the copy must not.
+    const frame = requestAnimationFrame(apply);
+    const timer = setTimeout(apply, longestFrameMs);
+    unschedule = () => {
+      cancelAnimationFrame(frame);
+      clearTimeout(timer);
+    };
   };
 
   const end = () => {

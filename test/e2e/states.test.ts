@@ -108,4 +108,18 @@ describe.skipIf(parts.chromium === undefined)("the window in rare states", () =>
     const light = new Set(await colours("light"));
     expect((await colours("dark")).filter((colour) => light.has(colour))).toEqual([]);
   });
+
+  it("goes on while no frame is drawn, as in a window that is covered", async () => {
+    await open("Admin");
+    await goTo(page, "Servers");
+    const row = main().getByRole("row", { name: "everything" }).first();
+    const before = await row.textContent();
+    await page.evaluate(() => {
+      window.requestAnimationFrame = () => 0;
+    });
+    // Its load moves every second.
+    await expect.poll(() => row.textContent(), { timeout: 20_000 }).not.toBe(before);
+    const between = await row.textContent();
+    await expect.poll(() => row.textContent(), { timeout: 20_000 }).not.toBe(between);
+  });
 });
