@@ -117,9 +117,9 @@ describe.skipIf(parts.chromium === undefined)("the window in rare states", () =>
     await page.evaluate(() => {
       window.requestAnimationFrame = () => 0;
     });
-    // Its load moves every second.
-    await expect.poll(() => row.textContent(), { timeout: 20_000 }).not.toBe(before);
+    // Its load moves every second; what is not heard of for twenty looks otherwise, too.
+    await expect.poll(() => row.textContent(), { timeout: 10_000 }).not.toBe(before);
     const between = await row.textContent();
-    await expect.poll(() => row.textContent(), { timeout: 20_000 }).not.toBe(between);
+    await expect.poll(() => row.textContent(), { timeout: 10_000 }).not.toBe(between);
   });
 });
