@@ -101,7 +101,7 @@ describe.skipIf(process.platform !== "linux")("pairs of pipes", () => {
   it("of an earlier DTMA are removed with the folders that nobody uses, those of now are not", async () => {
     const unused = await pipes.makeFolder();
     const left = await take();
-    await delay(20);
+    await delay(300);
     const next = createPipes(data);
     const waiting = await next.take(folder, folder);
     expect(readdirSync(folder)).toHaveLength(4);

@@ -31,6 +31,7 @@ export const [inputEnding, outputEnding] = [".in", ".out"];
 const script = 'exec <"$0" >"$1" && echo && shift && exec "$@"';
 /** The user of the container is any. */
 const [pipeMode, folderMode] = ["666", 0o711];
+const clockLagMs = 100;
 const folderPattern = /[/\\]pipes[/\\][0-9a-f-]{36}$/;
 
 export interface Pipes {
@@ -57,7 +58,8 @@ export interface PipePair {
 /** Folders of pipes below the data folder. */
 export function createPipes(dataFolder: string): Pipes {
   const root = join(dataFolder, "pipes");
-  const startedAt = Date.now();
+  // The clock of a file system lags a little behind.
+  const startedAt = Date.now() - clockLagMs;
   const isOurs = (folder: string) => folderPattern.test(folder);
 
   async function make(folder: string): Promise<void> {
