@@ -179,18 +179,25 @@ function migrate(db: Database.Database, folder: string): void {
 
 function createStore(db: Database.Database): Store {
   const statements = new Map<string, Database.Statement>();
+  const plucking = new Map<string, Database.Statement>();
   const prepare = (sql: string) => {
     const known = statements.get(sql) ?? db.prepare(sql);
     statements.set(sql, known);
     return known;
   };
-  const workspaceId = String(prepare("SELECT value FROM meta WHERE key = 'workspace_id'").pluck().get());
+  /** Answers with the first column. Of its own, because a statement that was told to do so does it for everybody. */
+  const pluck = (sql: string) => {
+    const known = plucking.get(sql) ?? db.prepare(sql).pluck();
+    plucking.set(sql, known);
+    return known;
+  };
+  const workspaceId = String(pluck("SELECT value FROM meta WHERE key = 'workspace_id'").get());
   const listeners = new Set<() => void>();
   let isNotifying = false;
 
   const reader: Reader = {
     get(entity, id) {
-      const data = prepare(`SELECT data FROM ${entity} WHERE id = ?`).pluck().get(id);
+      const data = pluck(`SELECT data FROM ${entity} WHERE id = ?`).get(id);
       return data === undefined ? undefined : JSON.parse(data as string);
     },
     mustGet(entity, id) {
@@ -202,16 +209,13 @@ function createStore(db: Database.Database): Store {
     list(entity, where = {}) {
       const keys = Object.entries(where) as [string, string][];
       const condition = keys.length === 0 ? "" : `WHERE ${keys.map(([key]) => `${key} = ?`).join(" AND ")}`;
-      const rows = prepare(`SELECT data FROM ${entity} ${condition} ORDER BY rowid`)
-        .pluck()
-        .all(...keys.map(([, value]) => value));
+      const rows = pluck(`SELECT data FROM ${entity} ${condition} ORDER BY rowid`).all(...keys.map(([, value]) => value));
       return rows.map((data) => JSON.parse(data as string));
     },
     get sync() {
       return outbox;
     },
-    revocations: (toolboxId) =>
-      prepare("SELECT connection_id FROM revocations WHERE toolbox_id = ?").pluck().all(toolboxId) as string[],
+    revocations: (toolboxId) => pluck("SELECT connection_id FROM revocations WHERE toolbox_id = ?").all(toolboxId) as string[],
   };
 
   const putSynced: Writer["putSynced"] = (entity, row) => {
@@ -280,18 +284,16 @@ function createStore(db: Database.Database): Store {
     });
   }
 
-  const sequence = () => Number(prepare("SELECT seq FROM sqlite_sequence WHERE name = 'changes'").pluck().get() ?? 0);
-  const floor = () => Number(prepare("SELECT value FROM meta WHERE key = 'feed_floor'").pluck().get());
+  const sequence = () => Number(pluck("SELECT seq FROM sqlite_sequence WHERE name = 'changes'").get() ?? 0);
+  const floor = () => Number(pluck("SELECT value FROM meta WHERE key = 'feed_floor'").get());
   const cursorNow = (): Cursor => ({ epoch: workspaceId, sequence: sequence() });
   trimTombstones();
 
   function trimTombstones(): void {
     const kept = entityNames.map((name) => `SELECT '${name}', id FROM ${name}`).join(" UNION ALL ");
-    const newestToDrop = prepare(
+    const newestToDrop = pluck(
       `SELECT sequence FROM changes WHERE (entity, id) NOT IN (${kept}) ORDER BY sequence DESC LIMIT 1 OFFSET ${tombstoneLimit}`,
-    )
-      .pluck()
-      .get();
+    ).get();
     if (newestToDrop === undefined) return;
     db.transaction(() => {
       prepare(`DELETE FROM changes WHERE sequence <= ? AND (entity, id) NOT IN (${kept})`).run(newestToDrop);
@@ -330,7 +332,7 @@ function createStore(db: Database.Database): Store {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    remembered: (what) => prepare("SELECT value FROM meta WHERE key = ?").pluck().get(what) as string | undefined,
+    remembered: (what) => pluck("SELECT value FROM meta WHERE key = ?").get(what) as string | undefined,
     remember: (what, value) => void prepare("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)").run(what, value),
     close: () => db.close(),
   };

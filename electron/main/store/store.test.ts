@@ -39,6 +39,16 @@ describe("the store", () => {
     expect(store.list("agents")).toEqual([]);
   });
 
+  it("knows its account also after it was asked what it remembers", () => {
+    const account = { id: "one", target: { transport: "postgres" }, who: null, phase: "pulled", bringsLocalRows: false };
+    store.write((tx) => tx.sync.setAccount(account as never));
+    expect(store.remembered("install_source")).toBeUndefined();
+    expect(store.sync.account()).toEqual(account);
+    store.remember("install_source", "here");
+    expect(store.remembered("install_source")).toBe("here");
+    expect(store.sync.account()).toEqual(account);
+  });
+
   it("refuses a row that does not match its schema", () => {
     expect(() => store.write((tx) => tx.put("agents", { ...rows.agent({ name: " " }), name: "" }))).toThrow();
   });
