@@ -104,7 +104,8 @@ export function createPipes(dataFolder: string): Pipes {
     },
 
     async take(folder, inside = pipesPath) {
-      const [name, outside] = nameIn(folder);
+      const name = randomUUID();
+      const outside = pathsOf(join(folder, name));
       try {
         // Made when they are wanted: whoever reads through the data folder would wait at a pipe for ever.
         await promisify(execFile)("mkfifo", ["-m", pipeMode, outside.input, outside.output]);
@@ -118,11 +119,6 @@ export function createPipes(dataFolder: string): Pipes {
 }
 
 type Paths = { input: string; output: string };
-
-function nameIn(folder: string): [name: string, paths: Paths] {
-  const name = randomUUID();
-  return [name, pathsOf(join(folder, name))];
-}
 
 function pathsOf(pair: string): Paths {
   return { input: pair + inputEnding, output: pair + outputEnding };
