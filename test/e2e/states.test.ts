@@ -54,6 +54,22 @@ describe.skipIf(parts.chromium === undefined)("the window in rare states", () =>
     await expectAccessible();
   });
 
+  it("says that a call waits for somebody to sign in, and ends it on request", async () => {
+    await open("User");
+    await openConnection("Research assistant", "everything");
+    await main().getByRole("button", { name: /^echo/ }).click();
+    await main()
+      .getByRole("textbox", { name: /^message/ })
+      .fill("sign in");
+    await main().getByRole("button", { name: "Run", exact: true }).click();
+    const notice = main().getByRole("status").filter({ hasText: "sign-in.example" });
+    await notice.waitFor();
+    await expectAccessible();
+    await notice.getByRole("button", { name: /^Cancel/ }).click();
+    await main().getByText("The sign-in was cancelled").first().waitFor();
+    expect(await notice.count()).toBe(0);
+  });
+
   it("says that a connection has ended, and leads to its end", async () => {
     await open("User");
     await openConnection("Release bot", "filesystem");

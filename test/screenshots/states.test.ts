@@ -112,6 +112,12 @@ describe.skipIf(parts.chromium === undefined)("the pictures of states", () => {
     await shoot(page, "connection-limited");
     await run("slow");
     await main().getByRole("button", { name: "Cancel" }).click();
+    await run("sign in");
+    const signIn = main().getByRole("status").filter({ hasText: "sign-in.example" });
+    await signIn.waitFor();
+    await shoot(page, "connection-sign-in");
+    await signIn.getByRole("button", { name: /^Cancel/ }).click();
+    await signIn.waitFor({ state: "detached" });
     await run("revoked");
     await main().getByText("CONNECTION_REVOKED").waitFor();
     await shoot(page, "connection-revoked");
