@@ -28,4 +28,15 @@ describe.skipIf(!parts.keychain)("the vault over the keychain of this machine", 
     expect(await other.get(key)).toBeUndefined();
     await mine.delete(key);
   });
+
+  it("takes any number of changes at once, also two of one secret", async () => {
+    const [one, other] = [await open(), await open()];
+    const keys = Array.from({ length: 12 }, (): SecretKey => ({ kind: "connection", id: randomUUID() }));
+    for (let round = 0; round < 5; round += 1) {
+      await Promise.all(keys.flatMap((each) => [one.set(each, secret), other.get(each)]));
+      await Promise.all(keys.flatMap((each) => [one.delete(each), other.delete(each), one.get(each), other.delete(each)]));
+      expect(await Promise.all(keys.map((each) => other.get(each)))).toEqual(keys.map(() => undefined));
+    }
+    expect(one.condition()).toEqual({ state: "available" });
+  });
 });

@@ -16,11 +16,35 @@ const answerTimeoutMs = 30_000;
  */
 export async function openKeychain(service: string): Promise<Keychain> {
   const { default: keytar } = await import("keytar");
+  const get: Keychain["get"] = async (account) => (await inTurn(() => keytar.getPassword(service, account))) ?? undefined;
   return {
-    get: async (account) => (await answered(keytar.getPassword(service, account))) ?? undefined,
-    set: (account, value) => answered(keytar.setPassword(service, account, value)),
-    delete: async (account) => void (await answered(keytar.deletePassword(service, account))),
+    get,
+    set: (account, value) => inTurn(() => keytar.setPassword(service, account, value)),
+    async delete(account) {
+      try {
+        await inTurn(() => keytar.deletePassword(service, account));
+      } catch (error) {
+        // Another program may have deleted it between libsecret's search and its delete, which then fails.
+        if ((await get(account)) !== undefined) throw error;
+      }
+    },
   };
+}
+
+let last: Promise<unknown> = Promise.resolve();
+
+/**
+ * Calls of this process, one after the other: keytar runs each on a thread of its own, and libsecret's calls fail when
+ * another one changes what they are looking at. One that hangs holds up the rest, each until its own time is over; a call
+ * that was given up before its turn is not made.
+ */
+function inTurn<T>(call: () => Promise<T>): Promise<T> {
+  let isWaiting = true;
+  const turn = last.then(() => (isWaiting ? call() : Promise.reject(new Error("It was given up."))));
+  last = turn.catch(() => undefined);
+  return answered(turn).finally(() => {
+    isWaiting = false;
+  });
 }
 
 async function answered<T>(call: Promise<T>): Promise<T> {
