@@ -15,8 +15,6 @@ Not claimed:
   revisions dropped them, and a 401 of somebody who names nobody means that the connection was revoked.
 - Extensions of `auth/*` (client credentials, enterprise-managed, DPoP, workload identity): no person signs in there.
 - Elicitation and multi-round-trip requests: it asks no person and no model on behalf of a server.
-- `http-custom-headers`: it asks for tools past the SDK's cache, so it does not know at a call which arguments a tool wants as
-  headers.
 */
 
 const sessions = ["2025-11-25"] as const;
@@ -31,6 +29,7 @@ const claimed: readonly (readonly [scenario: string, revisions: readonly Revisio
   ["request-metadata", stateless],
   ["http-standard-headers", stateless],
   ["http-invalid-tool-headers", stateless],
+  ["http-custom-headers", stateless],
   ["json-schema-ref-no-deref", stateless],
   ["json-schema-2020-12-preservation", both],
   ["auth/metadata-default", both],

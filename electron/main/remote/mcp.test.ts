@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createPinnedHttp, type PinnedHttp } from "./http.ts";
 import { createMcpSessions, type McpSessions, type McpTarget } from "./mcp.ts";
@@ -181,5 +182,46 @@ describe("the sessions towards MCP endpoints", () => {
     await sessions.close();
     expect(tools.ended).toEqual(["session-1"]);
     await expect(open).rejects.toThrow();
+  });
+});
+
+describe("arguments that a tool wants as headers", () => {
+  it("are sent as headers, also when the tool asks for others than it did when it was listed", async () => {
+    let header = "Region";
+    const refused: (string | undefined)[] = [];
+    const server = createServer(async (request, response) => {
+      const { id, method, params } = JSON.parse(await text(request));
+      const got = String(request.headers[`mcp-param-${header.toLowerCase()}`] ?? "");
+      const inputSchema = { type: "object", properties: { region: { type: "string", "x-mcp-header": header } } };
+      const answers: Record<string, () => unknown> = {
+        "server/discover": () => ({ supportedVersions: ["2026-07-28"], capabilities: { tools: {} } }),
+        "tools/list": () => ({ tools: [{ name: "where", inputSchema }] }),
+        "tools/call": () => got === params.arguments.region && { content: [{ type: "text", text: `${header}: ${got}` }] },
+      };
+      const result = answers[method]?.();
+      if (result === false) refused.push(header);
+      const error = { code: -32020, message: "The headers do not fit the body." };
+      const about = { ttlMs: 0, cacheScope: "private", resultType: "complete" };
+      response.writeHead(result ? 200 : 400, { "content-type": "application/json" });
+      response.end(JSON.stringify({ jsonrpc: "2.0", id, ...(result ? { result: { ...about, ...result } } : { error }) }));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
+    const to = { ...target, endpoint: { url, fetch: http.fetch } };
+    const where = async () => {
+      const options = { signal: never, onProgress: () => undefined };
+      return (await sessions.callTool("connection", to, { name: "where", arguments: { region: "here" } }, options)).content;
+    };
+    try {
+      await sessions.listTools("connection", to);
+      expect(await where()).toEqual([{ type: "text", text: "Region: here" }]);
+      expect(refused).toEqual([]);
+      header = "Place";
+      expect(await where()).toEqual([{ type: "text", text: "Place: here" }]);
+      expect(refused).toEqual(["Place"]);
+    } finally {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    }
   });
 });

@@ -20,8 +20,9 @@ INVARIANTS
 - A connection has at most one session that takes calls: it is in the table before it is opened, so that calls which come
   at the same time share it. One that is taken out of the table ends with its last call.
 - A session is idle only while no call is under way in it.
-- A call that may have reached the server is never sent twice. Only a session the toolbox does not know any more
-  (404, which is answered before anything reaches a server) is replaced and the call sent again.
+- A call that may have reached the server is never sent twice. Only what is answered before anything reaches a tool is sent
+  again: where the toolbox does not know the session any more (404), in a new one; where an argument is not in the headers
+  that its tool wants by now, with these.
 - A call that needs somebody to sign in waits for that outside of every deadline of its own, and goes on in the same session.
 */
 
@@ -46,6 +47,8 @@ type Session = {
   transport: StreamableHTTPClientTransport;
   /** Rejects with what kept it from being opened. */
   opened: Promise<void>;
+  /** Of the arguments of each tool, as it was listed last: they say which of them go into headers, too. */
+  schemas: ReadonlyMap<string, Tool["inputSchema"]>;
   calls: number;
   idle: NodeJS.Timeout | undefined;
   ended: Promise<void> | undefined;
@@ -59,6 +62,9 @@ const callTotalMs = 3_600_000;
 const defaultIdleMs = 120_000;
 /** A toolbox that is silent must not keep anybody waiting who only takes leave of it. */
 const defaultGoodbyeMs = 5_000;
+
+/** The answer to a request whose headers do not fit its body (MCP specification, Streamable HTTP). */
+const headerMismatch = -32020;
 
 /** How often one call is sent again after which answer; both the opening of a session and the call in it may need access. */
 const tries: readonly (readonly [status: number, times: number])[] = [
@@ -89,7 +95,16 @@ export function createMcpSessions(
     });
     const client = new Client(clientInfo, { versionNegotiation: { mode: "auto" } });
     const opened = client.connect(transport, { timeout: connectTimeoutMs });
-    const session: Session = { identity, client, transport, opened, calls: 0, idle: undefined, ended: undefined };
+    const session: Session = {
+      identity,
+      client,
+      transport,
+      opened,
+      schemas: new Map(),
+      calls: 0,
+      idle: undefined,
+      ended: undefined,
+    };
     sessions.set(connectionId, session);
     living.add(session);
     opened.catch(() => retire(connectionId, session));
@@ -138,13 +153,13 @@ export function createMcpSessions(
     connectionId: string,
     session: Session,
     signal: AbortSignal | undefined,
-    work: (client: Client) => Promise<T>,
+    work: (session: Session) => Promise<T>,
   ): Promise<T> {
     session.calls += 1;
     clearTimeout(session.idle);
     try {
       await untilAborted(session.opened, signal);
-      return await work(session.client);
+      return await work(session);
     } catch (error) {
       const needed = error instanceof Error && error.cause instanceof AccessNeeded ? error.cause : error;
       if (!(needed instanceof ProtocolError || needed instanceof AccessNeeded)) retire(connectionId, session);
@@ -164,7 +179,7 @@ export function createMcpSessions(
     connectionId: string,
     target: McpTarget,
     signal: AbortSignal | undefined,
-    work: (client: Client) => Promise<T>,
+    work: (session: Session) => Promise<T>,
   ): Promise<T> {
     const left = new Map(tries);
     for (;;) {
@@ -181,25 +196,40 @@ export function createMcpSessions(
     }
   }
 
+  async function list(session: Session, signal: AbortSignal | undefined): Promise<Tool[]> {
+    const { tools } = await session.client.listTools(undefined, {
+      cacheMode: "bypass",
+      ...(signal === undefined ? {} : { signal }),
+    });
+    const listed = tools.map((each) => tool.parse(each));
+    session.schemas = new Map(listed.map(({ name, inputSchema }) => [name, inputSchema]));
+    return listed;
+  }
+
   return {
-    listTools: (connectionId, target, signal) =>
-      withSession(connectionId, target, signal, async (client) => {
-        const { tools } = await client.listTools(undefined, {
-          cacheMode: "bypass",
-          ...(signal === undefined ? {} : { signal }),
-        });
-        return tools.map((each) => tool.parse(each));
-      }),
+    listTools: (connectionId, target, signal) => withSession(connectionId, target, signal, (session) => list(session, signal)),
     callTool: (connectionId, target, call, { signal, onProgress }) =>
-      withSession(connectionId, target, signal, async (client) => {
+      withSession(connectionId, target, signal, async (session) => {
         const startedAt = performance.now();
-        const result = await client.callTool(call, {
-          signal,
-          timeout: callTimeoutMs,
-          maxTotalTimeout: callTotalMs,
-          resetTimeoutOnProgress: true,
-          onprogress: ({ progress, total, message }) =>
-            onProgress({ progress, ...(total === undefined ? {} : { total }), ...(message === undefined ? {} : { message }) }),
+        const attempt = () =>
+          session.client.callTool(call, {
+            signal,
+            // A result is shown as it is, whether or not it fits its schema.
+            toolDefinition: { name: call.name, inputSchema: { ...session.schemas.get(call.name), type: "object" } },
+            timeout: callTimeoutMs,
+            maxTotalTimeout: callTotalMs,
+            resetTimeoutOnProgress: true,
+            onprogress: ({ progress, total, message }) =>
+              onProgress({
+                progress,
+                ...(total === undefined ? {} : { total }),
+                ...(message === undefined ? {} : { message }),
+              }),
+          });
+        const result = await attempt().catch(async (error: unknown) => {
+          if (!(error instanceof ProtocolError && error.code === headerMismatch)) throw error;
+          await list(session, signal);
+          return attempt();
         });
         return {
           type: "result",
