@@ -74,8 +74,7 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
   /** By container. */
   const pipeStates = new Map<string, PipeState>();
   /** Whether new containers get pipes: once the Engine has said what it runs on, and until it refuses the mount. */
-  let canMount = false;
-  let hasRefusedMount = false;
+  let mount: "unknown" | "possible" | "refused" = "unknown";
   // Two hundred execs at once starve one another until Docker's answers are late; one after another they all get in.
   const starts = createSlots(Math.max(minStartsAtOnce, 2 * cpus().length));
   const noSignal = new AbortController().signal;
@@ -91,7 +90,8 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
         KernelVersion: string;
       }>({ method: "GET", path: "/info", timeoutMs });
       const isMapped = info.SecurityOptions?.some((option) => /^name=(?:rootless|userns|selinux)/.test(option)) === true;
-      canMount ||= !hasRefusedMount && calls.isLocal && info.KernelVersion === release() && !isMapped;
+      const canMount = calls.isLocal && info.KernelVersion === release() && !isMapped;
+      if (mount === "unknown" && canMount) mount = "possible";
       const isRootless = info.SecurityOptions?.some((option) => option.includes("rootless")) === true;
       return {
         version: info.ServerVersion,
@@ -154,7 +154,7 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
         const call = { method: "POST", path: "/containers/create", query: { name }, body, ...withSignal(signal) } as const;
         return (await calls.json<{ Id: string }>(call)).Id;
       };
-      const folder = canMount && config.openStdin ? await pipes?.makeFolder() : undefined;
+      const folder = mount === "possible" && config.openStdin ? await pipes?.makeFolder() : undefined;
       if (folder === undefined) return await create();
       try {
         return await create(folder);
@@ -162,8 +162,7 @@ export function createDocker(dockerHost: string | undefined, env: NodeJS.Process
         await pipes?.removeFolder(folder);
         // An Engine of another file system than ours does not see the folder.
         if (!(error instanceof Error && error.message.includes("mount"))) throw error;
-        canMount = false;
-        hasRefusedMount = true;
+        mount = "refused";
         log?.warn("pipes.not-mounted", { error });
         return await create();
       }
