@@ -194,6 +194,7 @@ export type AccessEntry = z.infer<typeof accessEntry>;
 export const connectionUsage = z.object({
   connectionId: connectionId,
   calls: z.int().nonnegative(),
+  /** Calls that failed; one that was cancelled, or whose session ended first, is none of them. */
   errors: z.int().nonnegative(),
   lastUsedAt: timestampMs,
   /** In an `usage` event those that changed since the one before, elsewhere all; absent from an older DTMA. */

@@ -3,7 +3,6 @@ import { type ReactNode, useMemo, useState } from "react";
 import { Link } from "wouter";
 import type { Server } from "../../shared/model/server.ts";
 import type { Toolbox } from "../../shared/model/toolbox.ts";
-import { errorsOf } from "../../shared/model/usage.ts";
 import { ActivityList, deploymentsOf } from "../features/activity/index.ts";
 import { describeServer, filterOf, ServerStateLabel, useServerCounts } from "../features/servers/index.ts";
 import { AddToolbox, ThisComputer, ToolboxStateLabel, toolboxStatus } from "../features/toolboxes/index.ts";
@@ -191,7 +190,7 @@ function LinkNumbers() {
   const connections = useRows("connections");
   const agents = new Set(connections.map((connection) => connection.agentId)).size;
   const calls = connections.reduce((sum, connection) => sum + connection.calls, 0);
-  const errors = connections.reduce((sum, connection) => sum + errorsOf(connection), 0);
+  const errors = connections.reduce((sum, connection) => sum + connection.errors, 0);
   return (
     <NumberCard title={text.overview.links} href={places.agents} total={text.counts.plain(connections.length)}>
       <li className="text-muted text-xs">{text.overview.agentsConnected(agents)}</li>

@@ -2,7 +2,6 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   cancelledCalls,
-  errorsOf,
   latencyAt,
   latencyBoundsMs,
   latencyBucket,
@@ -64,16 +63,9 @@ describe("a latency", () => {
   });
 });
 
-describe("errors as people count them", () => {
-  it("leave out what was cancelled", () => {
-    const tools = [usage("a", { errors: { ended: 2, died: 1 } }), usage("b", { errors: { ended: 1 } }), usage("c")];
-    expect(cancelledCalls(tools)).toBe(3);
-    expect(errorsOf({ errors: 5, tools })).toBe(2);
-  });
-
-  it("are all of them where nobody told tool by tool", () => {
-    expect(errorsOf({ errors: 5 })).toBe(5);
-  });
+it("cancelled calls add up over tools", () => {
+  const tools = [usage("a", { errors: { ended: 2, died: 1 } }), usage("b", { errors: { ended: 1 } }), usage("c")];
+  expect(cancelledCalls(tools)).toBe(3);
 });
 
 it("newer counts of a tool take the place of older ones, and the others stay", () => {

@@ -68,16 +68,9 @@ export function latencyAt(share: number, latency: readonly number[]): number | u
   return latencyBoundsMs.at(-1);
 }
 
-type Failed = Pick<ToolUsage, "errors">;
-
 /** Calls that were cancelled, or whose session ended first, of several tools. */
-export function cancelledCalls(tools: readonly Failed[]): number {
+export function cancelledCalls(tools: readonly Pick<ToolUsage, "errors">[]): number {
   return tools.reduce((sum, { errors }) => sum + (errors.ended ?? 0), 0);
-}
-
-/** Errors as people count them: a call that its caller gave up is none, though it is among those without success. */
-export function errorsOf({ errors, tools }: { errors: number; tools?: readonly Failed[] | undefined }): number {
-  return Math.max(0, errors - cancelledCalls(tools ?? []));
 }
 
 /** Newer entries in the place of older ones of the same tool. */

@@ -44,7 +44,7 @@ describe.skipIf(parts.chromium === undefined)("the window in rare states", () =>
   afterEach(() => page?.context().close());
   afterAll(() => browser?.close());
 
-  it("says what a connection was used for, and counts no cancelled call as an error", async () => {
+  it("says what a connection was used for, and what was cancelled apart from errors", async () => {
     await open("User");
     await openConnection("Research assistant", "everything");
     await main().getByRole("tab", { name: "Details" }).click();

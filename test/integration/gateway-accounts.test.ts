@@ -102,6 +102,7 @@ describe("the books of a connection", () => {
     leaving.abort();
     await expect(never).rejects.toThrow();
     await until(() => booksOf(host.gateway.usage())[""]?.errors.ended === 1);
+    expect(host.gateway.usage()[0]).toMatchObject({ calls: 2, errors: 0 });
     expect(booksOf(host.gateway.usage()).pid).toMatchObject({ calls: 1, errors: {} });
     expect(booksOf(host.gateway.usage()).pid?.bytesOut).toBeGreaterThan(20);
     expect(booksOf(host.gateway.usage(), 2).pid).toMatchObject({ calls: 1, errors: { refused: 1 } });

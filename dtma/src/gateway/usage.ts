@@ -159,7 +159,7 @@ export class UsageMeter {
   #count(connectionId: ConnectionId, ended: EndedCall): void {
     const counter = this.#counters.get(connectionId);
     if (counter === undefined) return;
-    if (ended.outcome !== "answered") counter.errors++;
+    if (ended.outcome !== "answered" && ended.outcome !== "ended") counter.errors++;
     const name = this.#entryOf(counter, ended);
     let tool = counter.tools.get(name);
     if (tool === undefined) {

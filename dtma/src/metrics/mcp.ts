@@ -32,7 +32,7 @@ export function mcpFamilies(usage: readonly ConnectionUsage[], access: readonly 
     ),
     counter(
       "dtma_mcp_errors_total",
-      "Tool calls of a connection that failed, over all starts of the DTMA.",
+      "Tool calls of a connection that failed, without those that were cancelled, over all starts of the DTMA.",
       each(({ errors }) => errors),
     ),
     counter(

@@ -2,7 +2,6 @@ import { Ellipsis, Pencil, Trash2 } from "lucide-react";
 import { type ReactNode, useState } from "react";
 import { useLocation } from "wouter";
 import type { Agent, Connection } from "../../../shared/model/agent.ts";
-import { errorsOf } from "../../../shared/model/usage.ts";
 import { formatAgo } from "../../format.ts";
 import { places } from "../../places.ts";
 import { useConnectionsByAgent, useNowSelect, useRow } from "../../state/index.ts";
@@ -58,8 +57,8 @@ export function AgentsTable({ agents, empty }: AgentsTableProps) {
       header: headers.errors,
       width: "4rem",
       align: "end",
-      sortBy: (row) => sum(connectionsOf(row.id), errorsOf),
-      cell: (row) => text.counts.plain(sum(connectionsOf(row.id), errorsOf)),
+      sortBy: (row) => sum(connectionsOf(row.id), failedOf),
+      cell: (row) => text.counts.plain(sum(connectionsOf(row.id), failedOf)),
     },
     {
       id: "used",
@@ -155,6 +154,10 @@ export function LastUsed({ at }: { at: number | null }) {
 
 function callsOf({ calls }: Connection): number {
   return calls;
+}
+
+function failedOf({ errors }: Connection): number {
+  return errors;
 }
 
 function sum(connections: readonly Connection[], amountOf: (connection: Connection) => number): number {

@@ -2,7 +2,7 @@ import { Ellipsis, Hourglass, Plug, SlidersHorizontal, Unplug } from "lucide-rea
 import { useState } from "react";
 import { Link, useLocation } from "wouter";
 import { type Agent, type Connection, isOver } from "../../../shared/model/agent.ts";
-import { errorsOf, sumLatency } from "../../../shared/model/usage.ts";
+import { sumLatency } from "../../../shared/model/usage.ts";
 import { formatAgo } from "../../format.ts";
 import { places } from "../../places.ts";
 import { useConnectionsOfAgent, useNowSelect, useServerTools } from "../../state/index.ts";
@@ -120,7 +120,7 @@ function Usage({ connection }: { connection: Connection }) {
   const latency = sumLatency(tools);
   return (
     <span className="tnum truncate text-muted text-xs">
-      {words.usage(calls, errorsOf(connection))}
+      {words.usage(calls, connection.errors)}
       {latency.length > 0 && <span className="hidden min-[1280px]:inline">, {words.latency(latencyLabel(0.5, latency))}</span>}
       <span className="hidden min-[1120px]:inline">, {words.lastUsed(ago)}</span>
     </span>

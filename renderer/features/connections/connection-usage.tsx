@@ -3,7 +3,6 @@ import {
   type CallErrorKind,
   callErrorKinds,
   cancelledCalls,
-  errorsOf,
   latencyAt,
   sumLatency,
   type ToolUsage,
@@ -62,7 +61,7 @@ export function ConnectionUsage({ connection }: { connection: Connection }) {
             label: words.errors,
             value: (
               <>
-                <Count amount={errorsOf(connection)} />
+                <Count amount={connection.errors} />
                 <span className="ml-2 text-muted text-xs">{kindsInWords(tools, errorKinds)}</span>
               </>
             ),

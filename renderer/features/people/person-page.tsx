@@ -1,6 +1,5 @@
 import { type ReactNode, useState } from "react";
 import { type Agent, type Connection, isOver } from "../../../shared/model/agent.ts";
-import { errorsOf } from "../../../shared/model/usage.ts";
 import type { PersonRow } from "../../../shared/sync-protocol.ts";
 import { formatDateTime } from "../../format.ts";
 import { places } from "../../places.ts";
@@ -107,9 +106,7 @@ function ConnectionItem({ connection, agent, person }: ConnectionItemProps) {
           <Badge tone="danger">{text.connections.end.expired}</Badge>
         </span>
       ) : (
-        <span className="tnum truncate text-muted text-xs">
-          {text.connections.usage(connection.calls, errorsOf(connection))}
-        </span>
+        <span className="tnum truncate text-muted text-xs">{text.connections.usage(connection.calls, connection.errors)}</span>
       )}
       <Button size="sm" variant="ghost" aria-label={words.revokeOf(agent.name, name)} onClick={() => setRevoking(true)}>
         {words.revoke}

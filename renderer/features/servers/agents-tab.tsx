@@ -2,7 +2,6 @@ import { Bot } from "lucide-react";
 import { Link, useLocation } from "wouter";
 import { type Connection, isOver } from "../../../shared/model/agent.ts";
 import type { Server } from "../../../shared/model/server.ts";
-import { errorsOf } from "../../../shared/model/usage.ts";
 import { formatAgo } from "../../format.ts";
 import { places } from "../../places.ts";
 import { useConnectionsOfServer, useCopy, useNowSelect } from "../../state/index.ts";
@@ -47,8 +46,8 @@ export function ServerAgents({ server }: { server: Server }) {
       header: headers.errors,
       width: "4rem",
       align: "end",
-      sortBy: errorsOf,
-      cell: (row) => text.counts.plain(errorsOf(row)),
+      sortBy: (row) => row.errors,
+      cell: (row) => text.counts.plain(row.errors),
     },
     {
       id: "lastUsed",
