@@ -23,7 +23,7 @@ import { createSchemaTool } from "./sync/schema.ts";
 import { createThisComputer } from "./this-computer.ts";
 import { createToolboxes } from "./toolboxes.ts";
 import { createUpkeep } from "./upkeep.ts";
-import { createVault } from "./vault/index.ts";
+import { createVault, type Vault } from "./vault/index.ts";
 import { openKeychain } from "./vault/keychain.ts";
 import { createFacts } from "./window-state.ts";
 import { createWorkspace } from "./workspace.ts";
@@ -51,13 +51,11 @@ export async function createControlCentre(settings: Settings, log: Logger, { ope
     onCondition: (keychain) => facts.set({ keychain }),
   });
   const signIns = createSignIns({
-    secrets: {
-      get: (id) => vault.get({ kind: "sign-in", id }),
-      set: (id, value) => vault.set({ kind: "sign-in", id }, value),
-      delete: (id) => vault.delete({ kind: "sign-in", id }),
-    },
+    secrets: secretsOf(vault, "sign-in"),
+    clientSecrets: secretsOf(vault, "sign-in-client"),
     openPage,
     onWaiting: (waiting) => facts.set({ signIns: waiting }),
+    onClientsNeeded: (needed) => facts.set({ neededClients: needed }),
     log,
   });
   const sessions = createMcpSessions({ name: "dtma-control-centre", version: settings.version }, { signIns });
@@ -153,6 +151,7 @@ export async function createControlCentre(settings: Settings, log: Logger, { ope
     servers,
     agents,
     connections,
+    signIns,
     sync,
     workspace,
     reporting,
@@ -184,5 +183,14 @@ export async function createControlCentre(settings: Settings, log: Logger, { ope
       await links.stop();
       store.close();
     },
+  };
+}
+
+/** One kind of secret in the vault. */
+function secretsOf(vault: Vault, kind: "sign-in" | "sign-in-client") {
+  return {
+    get: (id: string) => vault.get({ kind, id }),
+    set: (id: string, value: string) => vault.set({ kind, id }, value),
+    delete: (id: string) => vault.delete({ kind, id }),
   };
 }

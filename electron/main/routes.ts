@@ -8,6 +8,7 @@ import type { Catalogue } from "./catalogue.ts";
 import type { Connections } from "./connections.ts";
 import type { Enrolments } from "./enrolment.ts";
 import type { Logger } from "./log.ts";
+import type { SignIns } from "./remote/sign-ins.ts";
 import type { Reporting } from "./reporting.ts";
 import type { Servers } from "./servers.ts";
 import type { Store } from "./store/index.ts";
@@ -34,6 +35,7 @@ export type RouteDeps = {
   servers: Servers;
   agents: Agents;
   connections: Connections;
+  signIns: Pick<SignIns, "clientOf" | "giveClient" | "forgetClient">;
   sync: Sync;
   workspace: Workspace;
   reporting: Reporting;
@@ -44,7 +46,7 @@ export type Routes = ReturnType<typeof createRoutes>;
 /** The table contract method → module call. The role is checked before anything of the input is looked at. */
 export function createRoutes(deps: RouteDeps) {
   const { session, store, facts, log, thisComputer, toolboxes, catalogue, servers, agents, connections } = deps;
-  const { enrolments, upkeep, sync, workspace, reporting } = deps;
+  const { enrolments, upkeep, signIns, sync, workspace, reporting } = deps;
 
   /** A window has the roles that its host and the shared database both give it. */
   const rolesAt = (context: RouteContext) => context.roles.filter((role) => sync.roles().includes(role));
@@ -133,6 +135,9 @@ export function createRoutes(deps: RouteDeps) {
         told(connections.callTool(input.id, { name: input.tool, arguments: input.arguments }, signal ?? never)),
       ),
       cancelSignIn: os.connections.cancelSignIn.handler(({ input }) => connections.cancelSignIn(input.id)),
+      signInClient: os.connections.signInClient.handler(({ input }) => signIns.clientOf(input.id)),
+      giveSignInClient: os.connections.giveSignInClient.handler(({ input }) => signIns.giveClient(input)),
+      forgetSignInClient: os.connections.forgetSignInClient.handler(({ input }) => signIns.forgetClient(input.issuer)),
     },
     workspace: {
       test: os.workspace.test.handler(({ input }) => workspace.test(input.target, input.credential)),

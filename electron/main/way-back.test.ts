@@ -1,13 +1,13 @@
 import { request } from "node:http";
 import { afterEach, describe, expect, it } from "vitest";
-import { openWayBack, type WayBack } from "./way-back.ts";
+import { createWaysBack, openWayBack, type WayBack } from "./way-back.ts";
 
 const open: WayBack[] = [];
 afterEach(() => {
   for (const each of open.splice(0)) each.close();
 });
-async function start(options?: Parameters<typeof openWayBack>[0]): Promise<WayBack> {
-  const made = await openWayBack(options);
+async function start(options?: Parameters<typeof openWayBack>[0], openHere = openWayBack): Promise<WayBack> {
+  const made = await openHere(options);
   open.push(made);
   return made;
 }
@@ -46,6 +46,23 @@ describe("the way back from the browser", () => {
     const again = await start({ port });
     expect(again.redirectUrl).toBe(first.redirectUrl);
     expect(again.state).not.toBe(first.state);
+  });
+
+  it("is the registered address, letter by letter, for everybody who comes back to it, and no other", async () => {
+    const { port } = new URL((await start()).redirectUrl);
+    for (const each of open.splice(0)) each.close();
+    const address = `http://localhost:${port}`;
+    const openHere = createWaysBack();
+    const both = await Promise.all([start({ address }, openHere), start({ address }, openHere)]);
+    await expect(openWayBack({ address })).rejects.toMatchObject({ code: "EADDRINUSE" });
+    for (const { redirectUrl, state } of both) {
+      expect(redirectUrl).toBe(address);
+      const back = `http://127.0.0.1:${port}/?code=${state}&state=${state}`;
+      expect(await visit(back)).toBe(404);
+      expect(await visit(back, { host: `localhost:${port}` })).toBe(200);
+    }
+    for (const { state, answer } of both) expect((await answer).get("code")).toBe(state);
+    await start({ address });
   });
 
   it("ends with a reason: nobody came, or it was cancelled", async () => {

@@ -11,7 +11,13 @@ export type FactsCell = {
 };
 
 export function createFacts(): FactsCell {
-  let current: Facts = { keychain: { state: "unknown" }, docker: { state: "unknown" }, sync: localCondition, signIns: [] };
+  let current: Facts = {
+    keychain: { state: "unknown" },
+    docker: { state: "unknown" },
+    sync: localCondition,
+    signIns: [],
+    neededClients: [],
+  };
   const listeners = new Set<() => void>();
   return {
     get: () => current,

@@ -24,7 +24,7 @@ export type Copy = {
 export const emptyCopy: Copy = {
   isReady: false,
   cursor: null,
-  facts: { keychain: { state: "unknown" }, docker: { state: "unknown" }, sync: localCondition, signIns: [] },
+  facts: { keychain: { state: "unknown" }, docker: { state: "unknown" }, sync: localCondition, signIns: [], neededClients: [] },
   tables: {
     toolboxes: new Map(),
     templates: new Map(),

@@ -1,4 +1,5 @@
 import { ExternalLink } from "lucide-react";
+import type { ReactNode } from "react";
 import { Button } from "./button.tsx";
 import { Spinner } from "./spinner.tsx";
 
@@ -7,6 +8,8 @@ type WaitingForPageProps = {
   /** The page that was opened in the system's browser. */
   url: string;
   onCancel(): void;
+  /** Buttons: other ways on. */
+  children?: ReactNode;
 };
 
 export function openOutside(url: string): void {
@@ -14,7 +17,7 @@ export function openOutside(url: string): void {
 }
 
 /** Says that a person is to go on in the browser, while what they began here waits for them. */
-export function WaitingForPage({ words, url, onCancel }: WaitingForPageProps) {
+export function WaitingForPage({ words, url, onCancel, children }: WaitingForPageProps) {
   return (
     <div role="status" className="flex items-start gap-3 rounded-lg border border-line bg-sunken px-4 py-3.5">
       <Spinner size={18} className="mt-0.5 text-info" />
@@ -27,6 +30,7 @@ export function WaitingForPage({ words, url, onCancel }: WaitingForPageProps) {
           <Button size="sm" icon={ExternalLink} onClick={() => openOutside(url)}>
             {words.open}
           </Button>
+          {children}
           <Button size="sm" variant="ghost" onClick={onCancel}>
             {words.cancel}
           </Button>

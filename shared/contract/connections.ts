@@ -2,6 +2,7 @@ import { eventIterator } from "@orpc/contract";
 import { z } from "zod";
 import { agentName, allowedTools } from "../model/agent.ts";
 import { agentId, connectionId, serverId, timestampMs } from "../model/ids.ts";
+import { redirectAddress, signInClient } from "../model/sign-in.ts";
 import { tool } from "../model/tool.ts";
 import { route } from "./route.ts";
 
@@ -62,11 +63,31 @@ export const connectionsContract = {
   /**
    * Runs a tool through the connection: progress events, then one result. Ends the call when the window stops
    * listening. TOOL_NOT_ALLOWED, TOOL_FAILED, CONNECTION_REVOKED, SERVER_NOT_RUNNING, DEADLINE_EXCEEDED. Where somebody has
-   * to sign in first, `facts.signIns` says so meanwhile; SIGN_IN_REFUSED, CANCELLED.
+   * to sign in first, `facts.signIns` says so meanwhile; SIGN_IN_REFUSED, CANCELLED. Where nobody can before somebody gives a
+   * client, or another one, `facts.neededClients` says so afterwards.
    */
   callTool: route("user")
     .input(byConnection.extend({ tool: z.string().min(1).max(256), arguments: z.record(z.string(), z.unknown()) }))
     .output(eventIterator(toolCallEvent)),
   /** Ends the sign-in that calls of this connection wait for: they fail with CANCELLED. */
   cancelSignIn: route("user").input(byConnection).output(z.void()),
+  /** The client that somebody gave and with which this connection signs in; null where it signs in as none, or nowhere. */
+  signInClient: route("user").input(byConnection).output(signInClient.nullable()),
+  /**
+   * Gives the client with which people sign in at an authorization server that does not register it, or corrects it: for every
+   * connection that signs in there, from the next call on. Without a secret, the one that is kept for the same client stays.
+   */
+  giveSignInClient: route("user")
+    .input(
+      signInClient.pick({ issuer: true, vouchesForPkce: true }).extend({
+        clientId: z.string().trim().min(1).max(500),
+        clientSecret: z.string().min(1).max(4_096).optional(),
+        redirectAddress,
+      }),
+    )
+    .output(z.void()),
+  /** Forgets the client of an authorization server, and with it what connections got as that client. */
+  forgetSignInClient: route("user")
+    .input(signInClient.pick({ issuer: true }))
+    .output(z.void()),
 };

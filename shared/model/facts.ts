@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { connectionId, timestampMs } from "./ids.ts";
+import { timestampMs } from "./ids.ts";
+import { neededClient, waitingSignIn } from "./sign-in.ts";
 import { syncCondition } from "./sync.ts";
 
 /** What the control centre knows of the machine it runs on. Starts as unknown at every start. */
@@ -21,20 +22,11 @@ export const localDocker = z.discriminatedUnion("state", [
   }),
 ]);
 
-/** Somebody has to sign in, in the browser, at what stands in front of a toolbox; calls of the connection wait for it. */
-export const waitingSignIn = z.object({
-  connectionId,
-  /** Where. */
-  host: z.string(),
-  /** The page that was opened. */
-  url: z.string(),
-});
-export type WaitingSignIn = z.infer<typeof waitingSignIn>;
-
 export const facts = z.object({
   keychain: keychainCondition,
   docker: localDocker,
   sync: syncCondition,
   signIns: z.array(waitingSignIn),
+  neededClients: z.array(neededClient),
 });
 export type Facts = z.infer<typeof facts>;

@@ -70,6 +70,62 @@ describe.skipIf(parts.chromium === undefined)("the window in rare states", () =>
     expect(await notice.count()).toBe(0);
   });
 
+  it("asks for the client of an authorization server, says what is wrong with it, and keeps its secret to itself", async () => {
+    await open("User");
+    await openConnection("Research assistant", "everything");
+    await main().getByRole("button", { name: /^echo/ }).click();
+    await main()
+      .getByRole("textbox", { name: /^message/ })
+      .fill("client");
+    await main().getByRole("button", { name: "Run", exact: true }).click();
+    const notice = main().getByRole("status").filter({ hasText: "sign-in.example" });
+    await notice.getByText("sign-in.example needs a client ID").waitFor();
+    await expectAccessible();
+
+    const dialog = page.getByRole("dialog", { name: "Client for sign-in.example" });
+    const field = (name: RegExp) => dialog.getByRole("textbox", { name });
+    const secret = dialog.getByLabel("Client secret", { exact: true });
+    const save = dialog.getByRole("button", { name: "Save and sign in" });
+    await notice.getByRole("button", { name: "Enter the client ID" }).click();
+    expect(await field(/^Redirect address/).inputValue()).toBe("http://127.0.0.1:28470/signed-in");
+    await field(/^Redirect address/).fill("https://elsewhere.example/back");
+    await save.click();
+    await dialog.getByText("Give an address of this computer").waitFor();
+    await dialog.getByText("This is required").waitFor();
+    await dialog.getByText("Without this nobody is sent there").waitFor();
+    await expectAccessible();
+    await field(/^Redirect address/).fill("http://localhost:8400/back");
+    await field(/^Client ID/).fill("by-hand");
+    await secret.fill("wrong");
+    await dialog.getByRole("checkbox", { name: /PKCE/ }).check();
+    await save.click();
+    await dialog.getByText("The secret has expired").waitFor();
+    expect(await secret.inputValue()).toBe("");
+    await dialog.getByText("One is kept").waitFor();
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+
+    await notice.getByText("The secret has expired").waitFor();
+    await notice.getByRole("button", { name: "Correct the client" }).click();
+    expect(await field(/^Redirect address/).inputValue()).toBe("http://localhost:8400/back");
+    expect(await field(/^Client ID/).inputValue()).toBe("by-hand");
+    expect(await secret.inputValue()).toBe("");
+    await secret.fill("slow");
+    await save.click();
+    await dialog.getByRole("status").getByText("Go on in your browser").waitFor();
+    await expectAccessible();
+    await dialog.getByRole("button", { name: "Cancel the sign-in" }).click();
+    await secret.fill("right");
+    await save.click();
+    await page.getByText("You are signed in at sign-in.example.").first().waitFor();
+    expect(await notice.count()).toBe(0);
+
+    await main().getByRole("tab", { name: "Details" }).click();
+    await fact("Signs in as").getByText("by-hand at sign-in.example").waitFor();
+    await fact("Signs in as").getByRole("button", { name: "Forget" }).click();
+    await page.getByRole("dialog", { name: "Forget the client" }).getByRole("button", { name: "Forget" }).click();
+    await fact("Signs in as").waitFor({ state: "detached" });
+  });
+
   it("says that a connection has ended, and leads to its end", async () => {
     await open("User");
     await openConnection("Release bot", "filesystem");

@@ -5,12 +5,11 @@ import { type Revision, runClientScenario } from "../fixtures/mcp-servers/confor
 /*
 What the control centre's own MCP client claims of the official conformance suite, for each revision it knows: both eras, tools,
 streams that are taken up again, schemas that are left alone, and every rule of signing in that its users can meet. The test
-program stands in for the vault and for the person in the browser, and for nothing else.
+program stands in for the vault and for the person, in the browser and at the window, and for nothing else.
 
 Not claimed:
 - `auth/basic-cimd`: a client that is known by the address of its metadata needs an address of its own on the web, and the
   project has none; such a server registers this client instead, which the suite passes with a warning.
-- `auth/pre-registration`: nothing asks a person for the id of a client that was registered by hand.
 - `auth/2025-03-26-*`: endpoints guessed from the server's address, without metadata that names an authorization server. Later
   revisions dropped them, and a 401 of somebody who names nobody means that the connection was revoked.
 - Extensions of `auth/*` (client credentials, enterprise-managed, DPoP, workload identity): no person signs in there.
@@ -44,6 +43,7 @@ const claimed: readonly (readonly [scenario: string, revisions: readonly Revisio
   ["auth/token-endpoint-auth-basic", all],
   ["auth/token-endpoint-auth-post", all],
   ["auth/token-endpoint-auth-none", all],
+  ["auth/pre-registration", both],
   ["auth/resource-mismatch", stateless],
   ["auth/offline-access-scope", stateless],
   ["auth/offline-access-not-supported", stateless],

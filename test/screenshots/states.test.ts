@@ -125,6 +125,43 @@ describe.skipIf(parts.chromium === undefined)("the pictures of states", () => {
     await shoot(page, "connection-stale");
   });
 
+  it("shows the client of an authorization server", async () => {
+    await open("team", "User");
+    await openConnection("Research assistant", "everything");
+    await main().getByRole("button", { name: /^echo/ }).click();
+    await run("client");
+    const notice = main().getByRole("status").filter({ hasText: "sign-in.example" });
+    await notice.waitFor();
+    await shoot(page, "connection-needs-client");
+    await notice.getByRole("button", { name: "Enter the client ID" }).click();
+    const dialog = page.getByRole("dialog", { name: "Client for sign-in.example" });
+    await shoot(page, "connection-client");
+    await dialog.getByRole("textbox", { name: /^Client ID/ }).fill("4f0c2a7e-58d1-4a8e-9d3b-7be1c1f2a960");
+    await dialog.getByLabel("Client secret", { exact: true }).fill("wrong");
+    await dialog.getByRole("checkbox", { name: /PKCE/ }).check();
+    await dialog.getByRole("button", { name: "Save and sign in" }).click();
+    await dialog.getByText("SIGN_IN_REFUSED").waitFor();
+    await shoot(page, "connection-client-refused");
+    await dialog.getByLabel("Client secret", { exact: true }).fill("slow");
+    await dialog.getByRole("button", { name: "Save and sign in" }).click();
+    await dialog.getByRole("status").waitFor();
+    await shoot(page, "connection-client-waiting");
+    await dialog.getByRole("button", { name: "Cancel the sign-in" }).click();
+    await dialog.getByLabel("Client secret", { exact: true }).fill("wrong");
+    await dialog.getByRole("button", { name: "Save and sign in" }).click();
+    await dialog.getByText("SIGN_IN_REFUSED").waitFor();
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+    await notice.getByRole("button", { name: "Correct the client" }).waitFor();
+    await shoot(page, "connection-client-wrong");
+    await run("sign in");
+    await notice.getByRole("button", { name: /^Cancel/ }).waitFor();
+    await shoot(page, "connection-sign-in-as-client");
+    await notice.getByRole("button", { name: /^Cancel/ }).click();
+    await main().getByRole("tab", { name: "Details" }).click();
+    await main().getByText("Signs in as").scrollIntoViewIfNeeded();
+    await shoot(page, "connection-signs-in-as");
+  });
+
   it("shows who has access", async () => {
     await open("shared", "Admin");
     await goTo(page, "People");

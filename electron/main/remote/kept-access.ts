@@ -20,21 +20,23 @@ const keptAccess = z.object({
   tokens: z.looseObject({ access_token: z.string(), token_type: z.string() }).optional(),
 });
 
-/** The place for it in the vault, by connection. */
-export type AccessSecrets = {
-  get(connectionId: string): Promise<string | undefined>;
-  set(connectionId: string, value: string): Promise<void>;
-  delete(connectionId: string): Promise<void>;
+/** A place in the vault, by what it belongs to: access by connection, clients by issuer. */
+export type Secrets = {
+  get(id: string): Promise<string | undefined>;
+  set(id: string, value: string): Promise<void>;
+  delete(id: string): Promise<void>;
 };
 
 export interface AccessStore {
   /** What is kept for this address; empty when there is nothing. */
   of(connectionId: string, endpoint: URL): Promise<KeptAccess>;
+  /** As which client this connection has signed in, or is about to. */
+  clientOf(connectionId: string): Promise<KeptAccess["client"]>;
   keep(connectionId: string, access: KeptAccess): Promise<void>;
   forget(connectionId: string): Promise<void>;
 }
 
-export function createAccessStore(secrets: AccessSecrets): AccessStore {
+export function createAccessStore(secrets: Secrets): AccessStore {
   /** A call reads it each time, and a keychain is slow. */
   const known = new Map<string, Promise<KeptAccess | undefined>>();
 
@@ -44,6 +46,13 @@ export function createAccessStore(secrets: AccessSecrets): AccessStore {
     return value === undefined ? undefined : (keptAccess.safeParse(JSON.parse(value)).data as KeptAccess | undefined);
   }
 
+  function reading(connectionId: string): Promise<KeptAccess | undefined> {
+    const value = known.get(connectionId) ?? read(connectionId);
+    known.set(connectionId, value);
+    value.catch(() => known.delete(connectionId));
+    return value;
+  }
+
   async function forget(connectionId: string): Promise<void> {
     known.set(connectionId, Promise.resolve(undefined));
     await secrets.delete(connectionId);
@@ -51,14 +60,12 @@ export function createAccessStore(secrets: AccessSecrets): AccessStore {
 
   return {
     async of(connectionId, { href: endpoint }) {
-      const reading = known.get(connectionId) ?? read(connectionId);
-      known.set(connectionId, reading);
-      reading.catch(() => known.delete(connectionId));
-      const kept = await reading;
+      const kept = await reading(connectionId);
       if (kept?.endpoint === endpoint) return kept;
       if (kept !== undefined) await forget(connectionId);
       return { endpoint };
     },
+    clientOf: async (connectionId) => (await reading(connectionId))?.client,
     async keep(connectionId, access) {
       known.set(connectionId, Promise.resolve(access));
       await secrets.set(connectionId, JSON.stringify(access));

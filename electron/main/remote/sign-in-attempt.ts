@@ -1,20 +1,25 @@
 import {
+  type AuthorizationServerMetadata,
   auth,
   computeScopeUnion,
   discoverAuthorizationServerMetadata,
   discoverOAuthProtectedResourceMetadata,
   isStrictScopeSuperset,
-  type OAuthClientProvider,
   type OAuthDiscoveryState,
   OAuthError,
+  parseErrorResponse,
+  RegistrationRejectedError,
   validateAuthorizationResponseIssuer,
 } from "@modelcontextprotocol/client";
 import { AppError } from "../../../shared/errors.ts";
-import { openWayBack } from "../way-back.ts";
+import { proposedRedirectAddress, type SignInClient } from "../../../shared/model/sign-in.ts";
+import type { OpenWayBack, WayBack } from "../way-back.ts";
 import type { AccessNeeded } from "./access.ts";
+import { ClientNeeded, type GivenClient, isAboutClient, shown } from "./given-clients.ts";
 import { isLoopback } from "./http.ts";
 import type { KeptAccess } from "./kept-access.ts";
 import type { McpTarget } from "./mcp.ts";
+import { createSignInProvider } from "./sign-in-provider.ts";
 
 /*
 One sign-in by the authorization rules of MCP: an access token is renewed without anybody when it can be, else a person signs
@@ -36,8 +41,11 @@ export type Attempt = {
   needed: AccessNeeded;
   kept: KeptAccess;
   keep(access: KeptAccess): Promise<void>;
-  /** A person has to go to this page. */
-  onPage(url: URL): void;
+  /** The client that somebody gave for an issuer. */
+  clientOf(issuer: string): Promise<GivenClient | undefined>;
+  openWayBack: OpenWayBack;
+  /** A person has to go to this page; as which client, where somebody gave one. */
+  onPage(url: URL, client: SignInClient | null): void;
   signal: AbortSignal;
   lifetimeMs?: number | undefined;
 };
@@ -62,68 +70,55 @@ export async function findAuthorizationServer(
   };
 }
 
-/** Brings new tokens. SIGN_IN_REFUSED, DEADLINE_EXCEEDED, CANCELLED. */
+/** Brings new tokens. SIGN_IN_REFUSED, DEADLINE_EXCEEDED, CANCELLED; as ClientNeeded where a person has to give a client. */
 export async function signIn(attempt: Attempt, found: OAuthDiscoveryState, fetchFn: Fetch): Promise<void> {
-  const { endpoint, needed, kept, signal } = attempt;
+  const { endpoint, needed, signal, lifetimeMs } = attempt;
   const place = new URL(found.authorizationServerUrl).host;
   const metadata = await discoverAuthorizationServerMetadata(found.authorizationServerUrl, { fetchFn });
   if (metadata === undefined) throw refused(`${place} does not say how to sign in there.`);
-  if (metadata.code_challenge_methods_supported?.includes("S256") !== true)
-    throw refused(`${place} does not protect sign-ins with PKCE (S256).`);
-  const discovery: OAuthDiscoveryState = { ...found, authorizationServerMetadata: metadata };
+  const given = await attempt.clientOf(metadata.issuer);
+  const client = clientToShow(metadata, given);
+  const kept = keptAt(metadata.issuer, attempt.kept, given);
+  if (kept.client === undefined && metadata.registration_endpoint === undefined)
+    throw new ClientNeeded(client, `${place} registers no application by itself. ${byHand}`);
+  if (!(client.vouchesForPkce ?? metadata.code_challenge_methods_supported?.includes("S256"))) {
+    const message = `${place} does not say that it protects sign-ins with PKCE (S256).`;
+    throw given === undefined || client.vouchesForPkce === null ? refused(message) : new ClientNeeded(client, message);
+  }
 
   const before = portOf(kept.client);
-  const wayBack = await openWayBack({
-    ...(before === undefined ? {} : { port: before }),
-    ...(attempt.lifetimeMs === undefined ? {} : { lifetimeMs: attempt.lifetimeMs }),
-  });
-  const onAbort = () => wayBack.close(toSignInError(signal.reason, place));
+  const where = given !== undefined ? { address: given.redirectAddress } : before === undefined ? {} : { port: before };
+  let wayBack: WayBack | undefined;
+  const open = async () => {
+    wayBack ??= await attempt.openWayBack({ ...where, ...(lifetimeMs === undefined ? {} : { lifetimeMs }) });
+    return wayBack;
+  };
+  const onAbort = () => wayBack?.close(toSignInError(signal.reason, place));
   signal.addEventListener("abort", onAbort, { once: true });
+  let lastRefusal = "";
   try {
     signal.throwIfAborted();
-    const access: KeptAccess = { ...kept };
-    let page: URL | undefined;
-    let verifier = "";
-    const provider: OAuthClientProvider = {
-      redirectUrl: wayBack.redirectUrl,
-      clientMetadata: {
-        client_name: "DTMA Control Centre",
-        redirect_uris: [wayBack.redirectUrl],
-        grant_types: ["authorization_code", "refresh_token"],
-        response_types: ["code"],
-        // A program on somebody's computer has no secret of its own; one that is given all the same is kept like a token.
-        ...(metadata.token_endpoint_auth_methods_supported?.includes("none") ? { token_endpoint_auth_method: "none" } : {}),
-      },
-      state: () => wayBack.state,
-      discoveryState: () => discovery,
-      saveDiscoveryState: () => undefined,
-      clientInformation: () => access.client,
-      saveClientInformation: async (client) => {
-        access.client = client;
-        await attempt.keep({ ...access });
-      },
-      tokens: () => access.tokens,
-      saveTokens: async ({ id_token: _, ...tokens }) => {
-        // A server leaves the scope out where it is the one that was asked for (RFC 6749, 5.1).
-        const scope = tokens.scope ?? page?.searchParams.get("scope") ?? access.tokens?.scope;
-        access.tokens = { ...tokens, ...(scope === undefined || scope === null ? {} : { scope }) };
-        await attempt.keep({ ...access });
-      },
-      redirectToAuthorization: (url) => {
-        page = url;
-      },
-      saveCodeVerifier: (value) => {
-        verifier = value;
-      },
-      codeVerifier: () => verifier,
-      invalidateCredentials: async (what) => {
-        if (what === "client" || what === "all") access.client = undefined;
-        if (what === "tokens" || what === "all") access.tokens = undefined;
-        await attempt.keep({ ...access });
-      },
-    };
+    // To register, a client has to say where it is sent back to. A given one needs its port only when a person is sent away.
+    const redirectUrl = given?.redirectAddress ?? (await open()).redirectUrl;
+    const provider = createSignInProvider({
+      discovery: { ...found, authorizationServerMetadata: metadata },
+      redirectUrl,
+      state: async () => (await open()).state,
+      given,
+      kept,
+      keep: attempt.keep,
+      onRefused: () => new ClientNeeded(client, notAccepted(place, lastRefusal)),
+    });
     const { resourceMetadataUrl } = needed;
-    const common = { serverUrl: endpoint.url, fetchFn, ...(resourceMetadataUrl === undefined ? {} : { resourceMetadataUrl }) };
+    const common = {
+      serverUrl: endpoint.url,
+      fetchFn: async (...asked: Parameters<Fetch>) => {
+        const response = await fetchFn(...asked);
+        if (!response.ok) lastRefusal = (await parseErrorResponse(response.clone())).message;
+        return response;
+      },
+      ...(resourceMetadataUrl === undefined ? {} : { resourceMetadataUrl }),
+    };
     const granted = kept.tokens?.scope;
     const scope = needed.status === 403 ? computeScopeUnion(granted, needed.scope) : needed.scope;
     const asked = {
@@ -133,27 +128,68 @@ export async function signIn(attempt: Attempt, found: OAuthDiscoveryState, fetch
     };
     if ((await auth(provider, asked)) === "AUTHORIZED") return;
     // Its port was taken meanwhile, and not every server takes another one for the same client.
-    if (!wayBacksOf(access.client).includes(wayBack.redirectUrl)) {
-      access.client = undefined;
+    if (given === undefined && !wayBacksOf(provider.access.client).includes(redirectUrl)) {
+      provider.access.client = undefined;
       await auth(provider, { ...asked, forceReauthorization: true });
     }
-    if (page === undefined || !isAllowed(page, endpoint.url)) throw refused(`${place} names no page to sign in at.`);
-    attempt.onPage(page);
+    const page = provider.page();
+    if (page === undefined || wayBack === undefined || !isAllowed(page, endpoint.url))
+      throw refused(`${place} names no page to sign in at.`);
+    if (given !== undefined) await attempt.keep({ ...provider.access });
+    signal.throwIfAborted();
+    attempt.onPage(page, given === undefined ? null : client);
     const answer = await wayBack.answer;
     const [code, iss] = [answer.get("code"), answer.get("iss") ?? undefined];
     if (code === null) {
       const issParameterSupported = metadata.authorization_response_iss_parameter_supported === true;
       validateAuthorizationResponseIssuer({ iss, expectedIssuer: metadata.issuer, issParameterSupported });
-      throw refused(`${place} did not let you in: ${said(answer.get("error_description") ?? answer.get("error") ?? "")}`);
+      const error = answer.get("error") ?? "";
+      throw new OAuthError(error, answer.get("error_description") ?? error);
     }
     await auth(provider, { ...common, authorizationCode: code, ...(iss === undefined ? {} : { iss }) });
   } catch (error) {
-    throw toSignInError(signal.aborted ? signal.reason : error, place);
+    if (signal.aborted) throw toSignInError(signal.reason, place);
+    const message = error instanceof ClientNeeded ? undefined : askingForClient(error, place, given);
+    if (message === undefined) throw toSignInError(error, place);
+    throw new ClientNeeded(client, message, { code: toSignInError(error, place).code, cause: error });
   } finally {
     signal.removeEventListener("abort", onAbort);
-    wayBack.close();
+    wayBack?.close();
   }
 }
+
+/** What is kept for this issuer and for the client that is in use there. */
+function keptAt(issuer: string, { endpoint, client, tokens }: KeptAccess, given: GivenClient | undefined): KeptAccess {
+  const known = client?.issuer === issuer ? client : undefined;
+  return { endpoint, client: known ?? (given && { client_id: given.clientId, issuer }), tokens };
+}
+
+function clientToShow(
+  { issuer, code_challenge_methods_supported: methods }: AuthorizationServerMetadata,
+  given: GivenClient | undefined,
+): SignInClient {
+  const client =
+    given === undefined
+      ? { issuer, clientId: null, hasSecret: false, redirectAddress: proposedRedirectAddress, vouchesForPkce: null }
+      : shown(given);
+  return { ...client, vouchesForPkce: methods === undefined ? (client.vouchesForPkce ?? false) : null };
+}
+
+/** Why a person has to give a client, or another one; undefined where that would not help. */
+function askingForClient(error: unknown, place: string, given: GivenClient | undefined): string | undefined {
+  if (error instanceof RegistrationRejectedError)
+    return `${place} did not register the control centre (status ${error.status}). ${byHand}`;
+  if (given === undefined) return undefined;
+  if (error instanceof OAuthError && isAboutClient(error.code)) return notAccepted(place, error.message);
+  if (error instanceof AppError && error.code === "DEADLINE_EXCEEDED")
+    return `Nobody came back from ${place}. Where its page shows an error, the client or its redirect address is not right.`;
+  if (["EADDRINUSE", "EACCES"].includes((error as NodeJS.ErrnoException).code ?? ""))
+    return `The redirect address ${given.redirectAddress} cannot be used: another program has its port.`;
+  return undefined;
+}
+
+const byHand = "Give the ID of a client that was registered there by hand.";
+const notAccepted = (place: string, reason: string) => `${place} did not accept the client: ${said(reason)}`;
 
 /** How the addresses of one attempt are fetched. */
 export function fetchFor(endpoint: Endpoint, signal: AbortSignal): Fetch {

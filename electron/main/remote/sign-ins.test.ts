@@ -2,8 +2,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { json } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { WaitingSignIn } from "../../../shared/model/facts.ts";
-import { type Gate, type GateOptions, startGate } from "../../../test/fixtures/gate.ts";
+import { type NeededClient, proposedRedirectAddress, type WaitingSignIn } from "../../../shared/model/sign-in.ts";
+import { type Gate, type GateOptions, type HandRegistered, startGate } from "../../../test/fixtures/gate.ts";
 import type { LogFields } from "../log.ts";
 import { createPinnedHttp, type PinnedHttp } from "./http.ts";
 import { createMcpSessions, type McpSessions, type McpTarget } from "./mcp.ts";
@@ -28,7 +28,9 @@ const token = "the-token-of-the-connection";
 const never = new AbortController().signal;
 let vault: Map<string, string>;
 let pages: string[];
+let clientVault: Map<string, string>;
 let waiting: WaitingSignIn[][];
+let needed: NeededClient[];
 let lines: unknown[];
 let http: PinnedHttp;
 let gate: Gate;
@@ -39,20 +41,26 @@ const closers: (() => unknown)[] = [];
 /** Stands in for the person in the browser; a test may replace it. */
 let visit: (url: string) => void;
 
+const placeIn = (entries: Map<string, string>) => ({
+  get: async (id: string) => entries.get(id),
+  set: async (id: string, value: string) => void entries.set(id, value),
+  delete: async (id: string) => void entries.delete(id),
+});
+
 function open(lifetimeMs?: number): void {
   const note = (event: string, fields?: LogFields) => void lines.push([event, fields]);
   const log = { debug: note, info: note, warn: note, error: note, close: () => undefined };
   const made = createSignIns({
-    secrets: {
-      get: async (id) => vault.get(id),
-      set: async (id, value) => void vault.set(id, value),
-      delete: async (id) => void vault.delete(id),
-    },
+    secrets: placeIn(vault),
+    clientSecrets: placeIn(clientVault),
     openPage: (url) => {
       pages.push(url);
       visit(url);
     },
     onWaiting: (now) => waiting.push(now),
+    onClientsNeeded: (now) => {
+      needed = now;
+    },
     log,
     ...(lifetimeMs === undefined ? {} : { lifetimeMs }),
   });
@@ -68,7 +76,7 @@ async function start(options: Partial<GateOptions> = {}): Promise<void> {
 }
 
 beforeEach(() => {
-  [vault, pages, waiting, lines] = [new Map(), [], [], []];
+  [vault, clientVault, pages, waiting, needed, lines] = [new Map(), new Map(), [], [], [], []];
   visit = (url) => void fetch(url);
   http = createPinnedHttp(null);
   closers.push(http.close);
@@ -112,7 +120,7 @@ describe("a gate in front of an MCP endpoint", () => {
   it("is told of to the window while somebody is waited for, and nothing of it is in the log but where", async () => {
     await start();
     await call("one");
-    expect(waiting).toEqual([[{ connectionId: "connection", host: new URL(gate.url).host, url: pages[0] }], []]);
+    expect(waiting).toEqual([[{ connectionId: "connection", host: new URL(gate.url).host, url: pages[0], client: null }], []]);
     const written = JSON.stringify(lines);
     expect(written).toContain("sign-in.opened");
     expect(written).not.toMatch(/access-|refresh-|code_challenge|the-token/);
@@ -209,6 +217,214 @@ describe("a gate in front of an MCP endpoint", () => {
     expect(vault.size).toBe(0);
   });
 });
+
+describe("an authorization server that registers nobody", () => {
+  const secret = "the-secret-of-the-client";
+  let client: HandRegistered;
+  beforeEach(async () => {
+    client = { id: "by-hand", secret, redirectAddress: await freeAddress() };
+  });
+  const give = (changes: { clientId?: string; clientSecret?: string; redirectAddress?: string; vouchesForPkce?: true } = {}) =>
+    signIns.giveClient({
+      ...{ issuer: gate.url, clientId: client.id, redirectAddress: client.redirectAddress, vouchesForPkce: null },
+      ...changes,
+    });
+  const host = () => new URL(gate.url).host;
+
+  it.each([
+    ["offers no registration", {}, "registers no application by itself"],
+    ["refuses to register", { registers: "refuses" as const }, "did not register the control centre (status 403)"],
+  ])("ends the call with what it needs where it %s, and opens no page", async (_what, options, reason) => {
+    await start({ client, ...options });
+    await expect(call("one")).rejects.toMatchObject({ code: "SIGN_IN_REFUSED", message: expect.stringContaining(reason) });
+    expect(needed).toEqual([
+      {
+        connectionId: "connection",
+        client: {
+          ...{ issuer: gate.url, clientId: null, hasSecret: false, vouchesForPkce: null },
+          redirectAddress: proposedRedirectAddress,
+        },
+        reason: expect.stringContaining(host()),
+      },
+    ]);
+    expect(pages).toEqual([]);
+    await signIns.forget("connection");
+    expect(needed).toEqual([]);
+  });
+
+  it("is signed in at with the client that somebody gave, by every connection, and is asked for no other", async () => {
+    await start({ client, registers: true });
+    await give({ clientSecret: secret });
+    expect(await textOf(call("one"))).toBe("one");
+    expect(waiting[0]?.[0]?.client).toMatchObject({ issuer: gate.url, clientId: "by-hand", hasSecret: true });
+    const other = sessions.callTool("other", target, { name: "two", arguments: {} }, { signal: never, onProgress: () => {} });
+    expect(await textOf(other)).toBe("two");
+    expect(gate.asked).not.toContain("register");
+    const asked = Object.fromEntries(new URL(pages[0] ?? "").searchParams);
+    expect(asked).toMatchObject({ client_id: "by-hand", redirect_uri: client.redirectAddress, code_challenge_method: "S256" });
+  });
+
+  it("lets people of several connections sign in at the same time, by way of one address", async () => {
+    await start({ client });
+    await give({ clientSecret: secret });
+    visit = () => undefined;
+    const calls = ["a", "b"].map((id) =>
+      sessions.callTool(id, target, { name: id, arguments: {} }, { signal: never, onProgress: () => {} }),
+    );
+    await until(() => waiting.at(-1)?.length === 2);
+    for (const page of pages) await fetch(page);
+    expect(await Promise.all(calls.map(textOf))).toEqual(["a", "b"]);
+  });
+
+  it("is renewed at silently as that client, also after a restart, and while another program has the port", async () => {
+    await start({ client });
+    await give({ clientSecret: secret });
+    await call("one");
+    open();
+    gate.expire();
+    const taken = await occupy(client.redirectAddress);
+    expect(await textOf(call("two"))).toBe("two");
+    expect(pages.length).toBe(1);
+    await signIns.forget("connection");
+    await sessions.forget("connection");
+    await expect(call("three")).rejects.toMatchObject({ message: expect.stringContaining("another program has its port") });
+    expect(needed[0]?.client).toMatchObject({ clientId: "by-hand", redirectAddress: client.redirectAddress });
+    await taken();
+    expect(await textOf(call("three"))).toBe("three");
+    expect(needed).toEqual([]);
+  });
+
+  it("says that the secret is wrong, which is then corrected, while what it gave before is kept", async () => {
+    await start({ client });
+    await give({ clientSecret: "a wrong one" });
+    await expect(call("one")).rejects.toMatchObject({
+      code: "SIGN_IN_REFUSED",
+      message: expect.stringContaining("not its secret"),
+    });
+    expect(needed[0]).toMatchObject({ client: { clientId: "by-hand" }, reason: expect.stringContaining("not its secret") });
+    await give({ clientSecret: secret });
+    expect(needed).toEqual([]);
+    expect(await textOf(call("one"))).toBe("one");
+    const count = pages.length;
+
+    gate.expire();
+    client.secret = "another one by now";
+    await expect(call("two")).rejects.toMatchObject({ message: expect.stringContaining("not its secret") });
+    await give({ clientSecret: client.secret });
+    expect(await textOf(call("two"))).toBe("two");
+    expect(pages.length).toBe(count);
+  });
+
+  it.each(["unauthorized_client", "access_denied"])(
+    "tells %s on the way back from what another client could help with",
+    async (error) => {
+      await start({ client });
+      await give({ clientSecret: secret });
+      visit = (url) => {
+        const { searchParams } = new URL(url);
+        const answer = { error, state: searchParams.get("state") ?? "", iss: gate.url };
+        void fetch(`${searchParams.get("redirect_uri")}?${new URLSearchParams(answer)}`);
+      };
+      await expect(call("one")).rejects.toMatchObject({ code: "SIGN_IN_REFUSED", message: expect.stringContaining(error) });
+      expect(needed.length).toBe(error === "unauthorized_client" ? 1 : 0);
+    },
+  );
+
+  it("is waited for no longer when the client is corrected, and the next call goes on with the new one", async () => {
+    await start({ client });
+    visit = (url) => void fetch(url).then(({ status }) => status);
+    await give({ clientId: "a-typo", clientSecret: secret });
+    const lost = call("one");
+    lost.catch(() => undefined);
+    await until(() => waiting.at(-1)?.length === 1);
+    await give({ clientSecret: secret });
+    await expect(lost).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(await textOf(call("one"))).toBe("one");
+  });
+
+  it("asks to look at the client when nobody comes back", async () => {
+    await start({ client });
+    open(50);
+    await give({ redirectAddress: client.redirectAddress.replace("/back", "/elsewhere"), clientSecret: secret });
+    await expect(call("one")).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+      message: expect.stringContaining("redirect address"),
+    });
+    expect(needed[0]?.client.clientId).toBe("by-hand");
+  });
+
+  it("is told of its client in full, but for the secret, until that is forgotten with what came to it", async () => {
+    await start({ client });
+    expect(await signIns.clientOf("connection")).toBeNull();
+    await give({ clientSecret: secret });
+    await call("one");
+    const known = await signIns.clientOf("connection");
+    expect(known).toEqual({
+      ...{ issuer: gate.url, clientId: "by-hand", hasSecret: true, redirectAddress: client.redirectAddress },
+      vouchesForPkce: null,
+    });
+    await give();
+    expect(await signIns.clientOf("connection")).toEqual(known);
+    for (const told of [lines, waiting, known, [...vault]]) expect(JSON.stringify(told)).not.toContain(secret);
+    expect(await signIns.accessToken("connection", target.endpoint.url)).toMatch(/^access-/);
+
+    await signIns.forgetClient(gate.url);
+    expect(await signIns.clientOf("connection")).toBeNull();
+    expect(await signIns.accessToken("connection", target.endpoint.url)).toBeUndefined();
+    expect(clientVault.size).toBe(0);
+    await expect(call("one")).rejects.toMatchObject({ message: expect.stringContaining("registers no application") });
+  });
+
+  it("never gets the secret of another client, and gives nothing to who signs in as another", async () => {
+    await start({ client });
+    await give({ clientSecret: secret });
+    await call("one");
+    await give({ clientId: "another" });
+    expect([...clientVault.values()].join()).not.toContain(secret);
+    expect(await signIns.accessToken("connection", target.endpoint.url)).toBeUndefined();
+  });
+
+  it("needs no secret where it gave none", async () => {
+    delete client.secret;
+    await start({ client });
+    await give();
+    expect(await textOf(call("one"))).toBe("one");
+  });
+
+  it("is trusted to do PKCE without saying so only by a person's word", async () => {
+    await start({ client, saysPkce: null });
+    await expect(call("one")).rejects.toMatchObject({ code: "SIGN_IN_REFUSED" });
+    expect(needed[0]?.client.vouchesForPkce).toBe(false);
+    await give({ clientSecret: secret });
+    await expect(call("one")).rejects.toMatchObject({ message: expect.stringContaining("PKCE") });
+    expect(pages).toEqual([]);
+    await give({ vouchesForPkce: true });
+    expect(await textOf(call("one"))).toBe("one");
+  });
+
+  it("is not trusted to do PKCE where it says otherwise, whatever a person says", async () => {
+    await start({ client, saysPkce: "plain" });
+    await give({ clientSecret: secret, vouchesForPkce: true });
+    await expect(call("one")).rejects.toMatchObject({ code: "SIGN_IN_REFUSED", message: expect.stringContaining("PKCE") });
+    expect([needed, pages]).toEqual([[], []]);
+  });
+});
+
+/** A redirect address whose port nobody has. */
+async function freeAddress(): Promise<string> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return `http://127.0.0.1:${port}/back`;
+}
+
+/** Another program that listens there, until it is ended. */
+async function occupy(address: string): Promise<() => Promise<unknown>> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(Number(new URL(address).port), "127.0.0.1", resolve));
+  return () => new Promise((resolve) => server.close(resolve));
+}
 
 describe("an endpoint that only refuses", () => {
   it.each([

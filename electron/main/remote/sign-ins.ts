@@ -1,9 +1,11 @@
 import { AppError, toAppError } from "../../../shared/errors.ts";
-import type { WaitingSignIn } from "../../../shared/model/facts.ts";
 import type { ConnectionId } from "../../../shared/model/ids.ts";
+import type { NeededClient, SignInClient, WaitingSignIn } from "../../../shared/model/sign-in.ts";
 import type { Logger } from "../log.ts";
+import { createWaysBack } from "../way-back.ts";
 import type { AccessNeeded } from "./access.ts";
-import { type AccessSecrets, createAccessStore } from "./kept-access.ts";
+import { ClientNeeded, createClientStore, type GivenClient, isInUse, shown } from "./given-clients.ts";
+import { createAccessStore, type KeptAccess, type Secrets } from "./kept-access.ts";
 import type { McpTarget } from "./mcp.ts";
 import { fetchFor, findAuthorizationServer, signIn, toSignInError } from "./sign-in-attempt.ts";
 import { untilAborted } from "./until-aborted.ts";
@@ -15,6 +17,7 @@ INVARIANTS
 - A connection has one sign-in at a time: calls that come meanwhile wait for it, and one page is opened.
 - A sign-in that nobody waits for any more ends.
 - An access token that was renewed meanwhile is tried before anybody is asked again.
+- What came to a client that is not in use at its issuer any more is not used.
 */
 
 type Endpoint = McpTarget["endpoint"];
@@ -30,29 +33,49 @@ export interface SignIns {
   cancel(connectionId: string): void;
   /** Ends the sign-in that is under way and forgets what one has brought. */
   forget(connectionId: string): Promise<void>;
+  /** The given client with which a connection signs in; null where it signs in as none, or nowhere. */
+  clientOf(connectionId: string): Promise<SignInClient | null>;
+  /** For every connection that signs in at its issuer. Without a secret, the one that is kept for the same client stays. */
+  giveClient(client: GivenClient): Promise<void>;
+  /** Whoever signs in there is asked for a client again. */
+  forgetClient(issuer: string): Promise<void>;
   close(): void;
 }
 
 export type SignInsDeps = {
-  secrets: AccessSecrets;
+  secrets: Secrets;
+  clientSecrets: Secrets;
   /** Opens a page in the system's browser. */
   openPage(url: string): void;
   /** Told who is waited for, whenever that changes. */
   onWaiting(waiting: WaitingSignIn[]): void;
+  /** Told which connections need a client, whenever that changes. */
+  onClientsNeeded(needed: NeededClient[]): void;
   log: Logger;
   lifetimeMs?: number;
 };
 
 type UnderWay = { outcome: Promise<boolean>; waiting: number; ending: AbortController };
 
-export function createSignIns({ secrets, openPage, onWaiting, log, lifetimeMs }: SignInsDeps): SignIns {
+export function createSignIns(deps: SignInsDeps): SignIns {
+  const { secrets, clientSecrets, openPage, onWaiting, onClientsNeeded, log, lifetimeMs } = deps;
   const store = createAccessStore(secrets);
+  const clients = createClientStore(clientSecrets);
+  const openWayBack = createWaysBack();
   const underWay = new Map<string, UnderWay>();
   const pages = new Map<string, WaitingSignIn>();
+  const needs = new Map<string, NeededClient>();
 
-  function show(connectionId: string, url: URL): void {
+  async function keptFor(connectionId: string, endpoint: URL): Promise<KeptAccess> {
+    const kept = await store.of(connectionId, endpoint);
+    const { issuer } = kept.client ?? {};
+    if (kept.client === undefined || issuer === undefined || isInUse(kept.client, await clients.of(issuer))) return kept;
+    return { endpoint: kept.endpoint };
+  }
+
+  function show(connectionId: string, url: URL, client: SignInClient | null): void {
     const { host, href } = url;
-    pages.set(connectionId, { connectionId: connectionId as ConnectionId, host, url: href });
+    pages.set(connectionId, { connectionId: connectionId as ConnectionId, host, url: href, client });
     log.info("sign-in.opened", { connectionId, host });
     onWaiting([...pages.values()]);
     openPage(href);
@@ -60,6 +83,24 @@ export function createSignIns({ secrets, openPage, onWaiting, log, lifetimeMs }:
 
   function hide(connectionId: string): void {
     if (pages.delete(connectionId)) onWaiting([...pages.values()]);
+  }
+
+  function need(connectionId: string, { client, message }: ClientNeeded): void {
+    needs.set(connectionId, { connectionId: connectionId as ConnectionId, client, reason: message });
+    onClientsNeeded([...needs.values()]);
+  }
+
+  function needNoMore(isMet: (need: NeededClient) => boolean): void {
+    const met = [...needs.values()].filter(isMet);
+    for (const { connectionId } of met) needs.delete(connectionId);
+    if (met.length > 0) onClientsNeeded([...needs.values()]);
+  }
+
+  /** The pages that were opened with another client lead nowhere now. */
+  function endPagesAt(issuer: string): void {
+    for (const { connectionId, client } of [...pages.values()])
+      if (client?.issuer === issuer)
+        end(connectionId, new AppError("CANCELLED", { message: "The client of this sign-in was changed." }));
   }
 
   async function attempt(
@@ -72,16 +113,19 @@ export function createSignIns({ secrets, openPage, onWaiting, log, lifetimeMs }:
     try {
       const found = await findAuthorizationServer(endpoint, needed, fetch);
       if (found === undefined) return false;
-      const kept = await store.of(connectionId, endpoint.url);
-      const keep = async (access: typeof kept) => {
+      const kept = await keptFor(connectionId, endpoint.url);
+      const keep = async (access: KeptAccess) => {
         if (!signal.aborted) await store.keep(connectionId, access);
       };
-      const onPage = (url: URL) => show(connectionId, url);
-      await signIn({ endpoint, needed, kept, keep, onPage, signal, lifetimeMs }, found, fetch);
+      const onPage = (url: URL, client: SignInClient | null) => show(connectionId, url, client);
+      const clientOf = clients.of;
+      await signIn({ endpoint, needed, kept, keep, clientOf, openWayBack, onPage, signal, lifetimeMs }, found, fetch);
       log.info("sign-in.done", { connectionId });
+      needNoMore((need) => need.connectionId === connectionId);
       return true;
     } catch (error) {
       const failure = toSignInError(signal.aborted ? signal.reason : error, endpoint.url.host);
+      if (failure instanceof ClientNeeded) need(connectionId, failure);
       log.warn("sign-in.failed", { connectionId, code: toAppError(failure).code });
       throw failure;
     } finally {
@@ -107,9 +151,9 @@ export function createSignIns({ secrets, openPage, onWaiting, log, lifetimeMs }:
   }
 
   return {
-    accessToken: async (connectionId, endpoint) => (await store.of(connectionId, endpoint)).tokens?.access_token,
+    accessToken: async (connectionId, endpoint) => (await keptFor(connectionId, endpoint)).tokens?.access_token,
     async obtain(connectionId, endpoint, needed, signal) {
-      const current = (await store.of(connectionId, endpoint.url)).tokens?.access_token;
+      const current = (await keptFor(connectionId, endpoint.url)).tokens?.access_token;
       const found = underWay.get(connectionId);
       if (found === undefined && current !== undefined && current !== needed.sent) return true;
       const joined = found ?? begin(connectionId, endpoint, needed);
@@ -126,7 +170,25 @@ export function createSignIns({ secrets, openPage, onWaiting, log, lifetimeMs }:
     cancel: (connectionId) => end(connectionId, new AppError("CANCELLED", { message: "The sign-in was cancelled." })),
     async forget(connectionId) {
       end(connectionId, new AppError("CANCELLED"));
+      needNoMore((need) => need.connectionId === connectionId);
       await store.forget(connectionId);
+    },
+    async clientOf(connectionId) {
+      const issuer = (await store.clientOf(connectionId))?.issuer;
+      const given = issuer === undefined ? undefined : await clients.of(issuer);
+      return given === undefined ? null : shown(given);
+    },
+    async giveClient(client) {
+      await clients.give(client);
+      log.info("sign-in.client-given", { host: new URL(client.issuer).host });
+      endPagesAt(client.issuer);
+      needNoMore((need) => need.client.issuer === client.issuer);
+    },
+    async forgetClient(issuer) {
+      await clients.forget(issuer);
+      log.info("sign-in.client-forgotten", { host: new URL(issuer).host });
+      endPagesAt(issuer);
+      needNoMore((need) => need.client.issuer === issuer);
     },
     close() {
       for (const connectionId of [...underWay.keys()]) end(connectionId, new AppError("CANCELLED"));

@@ -15,6 +15,8 @@ export type SecretKey =
   | { kind: "connection"; id: string }
   /** What signing in at a gateway in front of its toolbox brought a connection: tokens, and the client that was registered. */
   | { kind: "sign-in"; id: string }
+  /** By issuer: the client with which people sign in there, where somebody registered it by hand. */
+  | { kind: "sign-in-client"; id: string }
   /** What proves the person to the shared database: a password, or the session that is renewed. */
   | { kind: "account"; id: string }
   /** With which a toolbox reports to the shared database; of a workspace, the login role its toolboxes use. */

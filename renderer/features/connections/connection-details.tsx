@@ -14,6 +14,7 @@ import { useConnectionServer, useIsPending } from "./connection-server.ts";
 import { ConnectionUsage } from "./connection-usage.tsx";
 import { endLabel } from "./end.ts";
 import { RenewToken } from "./renew-token.tsx";
+import { SignsInAs, useSignInClient } from "./sign-in-client.tsx";
 
 const words = text.connections.details;
 
@@ -34,6 +35,7 @@ export function ConnectionDetails({ connection, agent, server }: ConnectionDetai
   const tools = useServerTools(server);
   const isPending = useIsPending(connection);
   const { name: serverName } = useConnectionServer(connection);
+  const asked = useSignInClient(connection);
   return (
     <div className="flex max-w-5xl flex-col gap-6">
       <Section title={words.endpoint}>
@@ -73,6 +75,9 @@ export function ConnectionDetails({ connection, agent, server }: ConnectionDetai
                 </span>
               ),
             },
+            ...(asked.answer === null && asked.error === null
+              ? []
+              : [{ label: text.connections.signInClient.label, value: <SignsInAs connection={connection} {...asked} /> }]),
             { label: words.created, value: formatDateTime(connection.createdAt) },
           ]}
         />

@@ -19,7 +19,7 @@ import { ConnectionDetails } from "./connection-details.tsx";
 import { useConnectionServer, useIsPending } from "./connection-server.ts";
 import { ConnectionTools } from "./connection-tools.tsx";
 import { Disconnect } from "./disconnect.tsx";
-import { WaitingSignIn } from "./waiting-sign-in.tsx";
+import { SignInNotice } from "./sign-in-notice.tsx";
 
 const words = text.connections;
 const tabIds = ["tools", "access", "details"] as const;
@@ -59,7 +59,7 @@ export function ConnectionPage({ connection, agent }: ConnectionPageProps) {
         server={server}
         onChangeEnd={tab === "access" ? null : () => navigate(`${place}?tab=access`, { replace: true })}
       />
-      <WaitingSignIn connection={connection} />
+      <SignInNotice connection={connection} />
       <Tabs<TabId>
         label={words.tabs}
         value={tab}

@@ -1,22 +1,25 @@
-import type { Connection } from "../../../shared/model/agent.ts";
+import type { ReactNode } from "react";
+import type { ConnectionId } from "../../../shared/model/ids.ts";
+import type { WaitingSignIn as Waiting } from "../../../shared/model/sign-in.ts";
 import { api } from "../../api.ts";
 import { useAction, useCopy } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { WaitingForPage } from "../../ui/waiting-for-page.tsx";
 
-/** Calls of this connection wait until the person has signed in at what stands in front of its toolbox. */
-export function WaitingSignIn({ connection: { id } }: { connection: Connection }) {
-  const waiting = useCopy(({ facts }) => facts.signIns.find(({ connectionId }) => connectionId === id));
+const words = text.connections.signIn;
+
+export function useWaitingSignIn(id: ConnectionId): Waiting | undefined {
+  return useCopy(({ facts }) => facts.signIns.find(({ connectionId }) => connectionId === id));
+}
+
+/** Calls of a connection wait until the person has signed in at what stands in front of its toolbox. */
+export function WaitingSignIn({ waiting, children }: { waiting: Waiting; children?: ReactNode }) {
+  const { connectionId: id, host, url, client } = waiting;
   const cancel = useAction(() => api.connections.cancelSignIn({ id }));
-  if (waiting === undefined) return null;
-  const words = text.connections.signIn;
+  const body = client === null ? words.body(host) : `${words.body(host)} ${words.errorThere}`;
   return (
-    <div className="px-5 pb-2">
-      <WaitingForPage
-        words={{ ...words, body: words.body(waiting.host) }}
-        url={waiting.url}
-        onCancel={() => void cancel.run()}
-      />
-    </div>
+    <WaitingForPage words={{ ...words, body }} url={url} onCancel={() => void cancel.run()}>
+      {children}
+    </WaitingForPage>
   );
 }
