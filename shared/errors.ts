@@ -103,7 +103,11 @@ export const errorCatalogue = {
   },
   SIGN_IN_REFUSED: {
     sentence: "The sign-in was not accepted.",
-    nextStep: "Try again and sign in; for the shared database, under Settings.",
+    nextStep: "Sign in again under Settings.",
+  },
+  GATEWAY_REFUSED: {
+    sentence: "What stands in front of this toolbox did not let you in.",
+    nextStep: "Try again; what is missing is asked for on the connection's page.",
   },
   NOT_A_MEMBER: {
     sentence: "No admin of the shared workspace has let this person in yet.",

@@ -63,7 +63,7 @@ export const connectionsContract = {
   /**
    * Runs a tool through the connection: progress events, then one result. Ends the call when the window stops
    * listening. TOOL_NOT_ALLOWED, TOOL_FAILED, CONNECTION_REVOKED, SERVER_NOT_RUNNING, DEADLINE_EXCEEDED. Where somebody has
-   * to sign in first, `facts.signIns` says so meanwhile; SIGN_IN_REFUSED, CANCELLED. Where nobody can before somebody gives a
+   * to sign in first, `facts.signIns` says so meanwhile; GATEWAY_REFUSED, CANCELLED. Where nobody can before somebody gives a
    * client, or another one, `facts.neededClients` says so afterwards.
    */
   callTool: route("user")

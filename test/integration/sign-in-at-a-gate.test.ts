@@ -124,7 +124,7 @@ describe.skipIf(!parts.docker)("a toolbox behind a gate that asks people to sign
         other.window.until("what is needed", ({ facts }) => facts.neededClients.length === count && facts.neededClients);
 
       await expect(runIn(other, first, "echo")).rejects.toMatchObject({
-        data: { code: "SIGN_IN_REFUSED", message: expect.stringContaining("registers no application by itself") },
+        data: { code: "GATEWAY_REFUSED", message: expect.stringContaining("registers no application by itself") },
       });
       const [asked] = await needed(1);
       expect(asked).toMatchObject({ connectionId: first, client: { issuer: strict.url, clientId: null } });
@@ -142,7 +142,7 @@ describe.skipIf(!parts.docker)("a toolbox behind a gate that asks people to sign
       await client.connections.giveSignInClient({ ...given, clientSecret: "not-the-hand-made-secret" });
       await needed(0);
       await expect(runIn(other, first, "echo")).rejects.toMatchObject({
-        data: { code: "SIGN_IN_REFUSED", message: expect.stringContaining("This is not its secret.") },
+        data: { code: "GATEWAY_REFUSED", message: expect.stringContaining("This is not its secret.") },
       });
       await needed(1);
       await client.connections.giveSignInClient({ ...given, clientSecret: secret });
@@ -158,7 +158,7 @@ describe.skipIf(!parts.docker)("a toolbox behind a gate that asks people to sign
       expectNone(new RegExp(`access-|refresh-|${secret}`), other);
 
       await client.connections.forgetSignInClient({ issuer: strict.url });
-      await expect(runIn(other, second, "echo")).rejects.toMatchObject({ data: { code: "SIGN_IN_REFUSED" } });
+      await expect(runIn(other, second, "echo")).rejects.toMatchObject({ data: { code: "GATEWAY_REFUSED" } });
     } finally {
       await other.stop();
       other.discard();

@@ -140,7 +140,7 @@ describe.skipIf(parts.chromium === undefined)("the pictures of states", () => {
     await dialog.getByLabel("Client secret", { exact: true }).fill("wrong");
     await dialog.getByRole("checkbox", { name: /PKCE/ }).check();
     await dialog.getByRole("button", { name: "Save and sign in" }).click();
-    await dialog.getByText("SIGN_IN_REFUSED").waitFor();
+    await dialog.getByText("GATEWAY_REFUSED").waitFor();
     await shoot(page, "connection-client-refused");
     await dialog.getByLabel("Client secret", { exact: true }).fill("slow");
     await dialog.getByRole("button", { name: "Save and sign in" }).click();
@@ -149,7 +149,7 @@ describe.skipIf(parts.chromium === undefined)("the pictures of states", () => {
     await dialog.getByRole("button", { name: "Cancel the sign-in" }).click();
     await dialog.getByLabel("Client secret", { exact: true }).fill("wrong");
     await dialog.getByRole("button", { name: "Save and sign in" }).click();
-    await dialog.getByText("SIGN_IN_REFUSED").waitFor();
+    await dialog.getByText("GATEWAY_REFUSED").waitFor();
     await dialog.getByRole("button", { name: "Cancel" }).click();
     await notice.getByRole("button", { name: "Correct the client" }).waitFor();
     await shoot(page, "connection-client-wrong");

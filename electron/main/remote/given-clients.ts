@@ -91,7 +91,7 @@ export class ClientNeeded extends AppError {
   readonly client: SignInClient;
 
   constructor(client: SignInClient, message: string, options: { code?: ErrorCode; cause?: unknown } = {}) {
-    super(options.code ?? "SIGN_IN_REFUSED", { message, cause: options.cause });
+    super(options.code ?? "GATEWAY_REFUSED", { message, cause: options.cause });
     this.client = client;
   }
 }

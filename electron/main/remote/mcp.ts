@@ -252,7 +252,7 @@ function stillRefused({ endpoint }: McpTarget, cause: AccessNeeded): AppError {
     cause.status === 401
       ? `${endpoint.url.host} does not accept who has signed in.`
       : `${endpoint.url.host} does not let who has signed in use this.`;
-  return new AppError("SIGN_IN_REFUSED", { message, cause });
+  return new AppError("GATEWAY_REFUSED", { message, cause });
 }
 
 /** Translates what the MCP client throws, once. The endpoint's own words stay readable in the message. */

@@ -70,7 +70,7 @@ export async function findAuthorizationServer(
   };
 }
 
-/** Brings new tokens. SIGN_IN_REFUSED, DEADLINE_EXCEEDED, CANCELLED; as ClientNeeded where a person has to give a client. */
+/** Brings new tokens. GATEWAY_REFUSED, DEADLINE_EXCEEDED, CANCELLED; as ClientNeeded where a person has to give a client. */
 export async function signIn(attempt: Attempt, found: OAuthDiscoveryState, fetchFn: Fetch): Promise<void> {
   const { endpoint, needed, signal, lifetimeMs } = attempt;
   const place = new URL(found.authorizationServerUrl).host;
@@ -230,7 +230,7 @@ function portOf(client: KeptAccess["client"]): number | undefined {
 }
 
 function refused(message: string, cause?: unknown): AppError {
-  return new AppError("SIGN_IN_REFUSED", { message, cause });
+  return new AppError("GATEWAY_REFUSED", { message, cause });
 }
 
 /** What somebody else wrote, short enough to be shown. */

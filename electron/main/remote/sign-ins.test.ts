@@ -150,10 +150,10 @@ describe("a gate in front of an MCP endpoint", () => {
   it("ends the call with its own reason when it lets nobody in, and the next call asks again", async () => {
     await start({ refusal: "Only on weekdays." });
     await expect(call("one")).rejects.toMatchObject({
-      code: "SIGN_IN_REFUSED",
+      code: "GATEWAY_REFUSED",
       message: expect.stringContaining("Only on weekdays."),
     });
-    await expect(call("two")).rejects.toMatchObject({ code: "SIGN_IN_REFUSED" });
+    await expect(call("two")).rejects.toMatchObject({ code: "GATEWAY_REFUSED" });
     expect(pages.length).toBe(2);
     expect(waiting.at(-1)).toEqual([]);
   });
@@ -236,7 +236,7 @@ describe("an authorization server that registers nobody", () => {
     ["refuses to register", { registers: "refuses" as const }, "did not register the control centre (status 403)"],
   ])("ends the call with what it needs where it %s, and opens no page", async (_what, options, reason) => {
     await start({ client, ...options });
-    await expect(call("one")).rejects.toMatchObject({ code: "SIGN_IN_REFUSED", message: expect.stringContaining(reason) });
+    await expect(call("one")).rejects.toMatchObject({ code: "GATEWAY_REFUSED", message: expect.stringContaining(reason) });
     expect(needed).toEqual([
       {
         connectionId: "connection",
@@ -298,7 +298,7 @@ describe("an authorization server that registers nobody", () => {
     await start({ client });
     await give({ clientSecret: "a wrong one" });
     await expect(call("one")).rejects.toMatchObject({
-      code: "SIGN_IN_REFUSED",
+      code: "GATEWAY_REFUSED",
       message: expect.stringContaining("not its secret"),
     });
     expect(needed[0]).toMatchObject({ client: { clientId: "by-hand" }, reason: expect.stringContaining("not its secret") });
@@ -325,7 +325,7 @@ describe("an authorization server that registers nobody", () => {
         const answer = { error, state: searchParams.get("state") ?? "", iss: gate.url };
         void fetch(`${searchParams.get("redirect_uri")}?${new URLSearchParams(answer)}`);
       };
-      await expect(call("one")).rejects.toMatchObject({ code: "SIGN_IN_REFUSED", message: expect.stringContaining(error) });
+      await expect(call("one")).rejects.toMatchObject({ code: "GATEWAY_REFUSED", message: expect.stringContaining(error) });
       expect(needed.length).toBe(error === "unauthorized_client" ? 1 : 0);
     },
   );
@@ -393,7 +393,7 @@ describe("an authorization server that registers nobody", () => {
 
   it("is trusted to do PKCE without saying so only by a person's word", async () => {
     await start({ client, saysPkce: null });
-    await expect(call("one")).rejects.toMatchObject({ code: "SIGN_IN_REFUSED" });
+    await expect(call("one")).rejects.toMatchObject({ code: "GATEWAY_REFUSED" });
     expect(needed[0]?.client.vouchesForPkce).toBe(false);
     await give({ clientSecret: secret });
     await expect(call("one")).rejects.toMatchObject({ message: expect.stringContaining("PKCE") });
@@ -405,7 +405,7 @@ describe("an authorization server that registers nobody", () => {
   it("is not trusted to do PKCE where it says otherwise, whatever a person says", async () => {
     await start({ client, saysPkce: "plain" });
     await give({ clientSecret: secret, vouchesForPkce: true });
-    await expect(call("one")).rejects.toMatchObject({ code: "SIGN_IN_REFUSED", message: expect.stringContaining("PKCE") });
+    await expect(call("one")).rejects.toMatchObject({ code: "GATEWAY_REFUSED", message: expect.stringContaining("PKCE") });
     expect([needed, pages]).toEqual([[], []]);
   });
 });

@@ -26,7 +26,7 @@ export interface SignIns {
   accessToken(connectionId: string, endpoint: URL): Promise<string | undefined>;
   /**
    * Gets the access that is needed: silently when it can be renewed, else by way of a person. False where the endpoint names
-   * nobody who could give it. SIGN_IN_REFUSED, DEADLINE_EXCEEDED, CANCELLED.
+   * nobody who could give it. GATEWAY_REFUSED, DEADLINE_EXCEEDED, CANCELLED.
    */
   obtain(connectionId: string, endpoint: Endpoint, needed: AccessNeeded, signal: AbortSignal | undefined): Promise<boolean>;
   /** Ends the sign-in that is under way, and the calls that wait for it. */
