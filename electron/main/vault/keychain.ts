@@ -1,4 +1,5 @@
 import { AppError } from "../../../shared/errors.ts";
+import { inParts } from "./in-parts.ts";
 
 /** What the vault needs of an operating system's keychain. Entries are found by account below one service name. */
 export interface Keychain {
@@ -9,6 +10,8 @@ export interface Keychain {
 
 /** A keychain that asks a person to unlock it may take this long; one that hangs must not hang the app. */
 const answerTimeoutMs = 30_000;
+/** Credential Manager takes 2,560 bytes (CRED_MAX_CREDENTIAL_BLOB_SIZE); a sign-in with its tokens may be longer. */
+const windowsEntryBytes = 2_560;
 
 /**
  * The keychain of this operating system through keytar: Keychain on macOS, Credential Manager on Windows, the Secret
@@ -17,7 +20,7 @@ const answerTimeoutMs = 30_000;
 export async function openKeychain(service: string): Promise<Keychain> {
   const { default: keytar } = await import("keytar");
   const get: Keychain["get"] = async (account) => (await inTurn(() => keytar.getPassword(service, account))) ?? undefined;
-  return {
+  const keychain: Keychain = {
     get,
     set: (account, value) => inTurn(() => keytar.setPassword(service, account, value)),
     async delete(account) {
@@ -29,6 +32,7 @@ export async function openKeychain(service: string): Promise<Keychain> {
       }
     },
   };
+  return process.platform === "win32" ? inParts(keychain, windowsEntryBytes) : keychain;
 }
 
 let last: Promise<unknown> = Promise.resolve();
