@@ -3,46 +3,16 @@ What a connection may do through the MCP endpoint: pure decisions over messages.
 
 INVARIANTS
 - What was judged is what the server reads. Bytes go on unchanged, so under an allow-list a message that two JSON readers
-  can understand differently is refused: a member named twice (RFC 8259 section 4 leaves its meaning open), and a member
-  whose name only differs in case, compatibility form or after a NUL from one that decides (Go's encoding/json takes
-  `METHOD` and `paramſ` for `method` and `params`).
+  can understand differently is refused.
 - A tool is allowed only if its name is, character for character, on the list.
 - Hiding does not depend on which request an answer belongs to, so reused ids and replays show nothing more.
 */
 
-import {
-  elementsAt,
-  errorCodes,
-  type JsonRpcError,
-  type Member,
-  type Message,
-  membersAt,
-  stringAt,
-} from "./messages/json-rpc.ts";
+import { ambiguous, areAmbiguous, folded } from "./messages/ambiguity.ts";
+import { elementsAt, errorCodes, type JsonRpcError, type Message, membersAt, stringAt } from "./messages/json-rpc.ts";
 
 /** null: every tool. */
 export type AllowedTools = ReadonlySet<string> | null;
-
-const envelopeKeys = ["jsonrpc", "id", "method", "params", "result", "error"];
-
-function folded(name: string): string {
-  return (name.split("\0", 1)[0] ?? "").normalize("NFKC").toUpperCase().toLowerCase();
-}
-
-function areAmbiguous(members: Member[], decisive: string[]): boolean {
-  const seen = new Set<string>();
-  for (const { key } of members) {
-    if (seen.has(key)) return true;
-    seen.add(key);
-    if (!decisive.includes(key) && decisive.includes(folded(key))) return true;
-  }
-  return false;
-}
-
-const ambiguous: JsonRpcError = {
-  code: errorCodes.invalidRequest,
-  message: "The message can be read in more than one way: a member is named twice, or almost like another one.",
-};
 
 /** The name of the tool a `tools/call` asks for; undefined when there is none. */
 export function calledTool(message: Message): string | undefined {
@@ -57,7 +27,7 @@ export function calledTool(message: Message): string | undefined {
 /** Why a message from a client may not go to the server; undefined when it may. */
 export function refusal(message: Message, allowed: AllowedTools): JsonRpcError | undefined {
   if (allowed === null) return undefined;
-  if (areAmbiguous(message.members, envelopeKeys)) return ambiguous;
+  if (areAmbiguous(message.members)) return ambiguous;
   if (message.method === undefined) return undefined;
   if (message.method !== "tools/call") return folded(message.method) === "tools/call" ? ambiguous : undefined;
   const params = message.params === undefined ? undefined : membersAt(message.text, message.params.start);

@@ -24,11 +24,13 @@ export function wantOf(server: string, endpoint: ServerEndpoint, visit: Visit, e
   const capabilities = own(envelope.capabilities);
   const clientInfo = envelope.clientInfo === undefined ? ourselves : own(envelope.clientInfo);
   const initialize = `{"protocolVersion":"${newestSessionRevision}","capabilities":${capabilities},"clientInfo":${clientInfo}}`;
-  const signature = endpoint.speech?.stateless === true ? statelessRevision : digest(initialize);
+  const isStateless = endpoint.speech?.stateless === true;
+  const signature = isStateless ? statelessRevision : digest(initialize);
   const owner = visit.connectionId;
   const key = [server, endpoint.container ?? "", owner ?? "", signature].join(" ");
   const { container } = endpoint;
-  return { key, server, container, owner, isShared: false, separates: endpoint.type === "http", initialize };
+  const separates = endpoint.type === "http";
+  return { key, server, container, owner, isShared: false, separates, isCommon: separates && isStateless, initialize };
 }
 
 /** The one process that all clients of a server share. */
@@ -42,6 +44,7 @@ export function sharedWant(server: string, endpoint: ServerEndpoint): Want {
     owner: undefined,
     isShared: true,
     separates: false,
+    isCommon: false,
     initialize,
   };
 }

@@ -12,6 +12,7 @@ import {
   errorCodeAt,
   errorCodes,
   type Message,
+  made,
   memberOf,
   membersAt,
   stringAt,
@@ -37,7 +38,6 @@ import { rawMember, spliced, withId } from "../messages/splice.ts";
 import { isStatelessError } from "../messages/stateless.ts";
 import { toFailure, UpstreamError } from "../servers/upstream.ts";
 import type { Attention, Call, RunningCall, Worker } from "../servers/worker.ts";
-import { made } from "../servers/worker.ts";
 import type { Want, WorkerPool } from "../servers/worker-pool.ts";
 import { wantOf } from "../wants.ts";
 import { AnswerStream } from "./answer-stream.ts";
@@ -262,6 +262,8 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       message: envelope.message,
       progressToken: envelope.progressToken,
       attention: attentionOf(envelope, isSession),
+      // Tasks of sessions cannot be carried over.
+      owner: isSession ? undefined : { key: exchange.connectionId ?? "" },
       refused: () => refusal(envelope.message, exchange.visit.allowed),
       logLevel: isSession ? envelope.logLevel : undefined,
       onNotification: (message) => notify(exchange, message, isSession),

@@ -98,6 +98,8 @@ export function parameterHeaders(request: IncomingMessage): Record<string, strin
 
 /** The member that `Mcp-Name` repeats. */
 export const named: Record<string, string> = { "tools/call": "name", "prompts/get": "name", "resources/read": "uri" };
+/** The same of the tasks extension, towards servers: clients leave it out. */
+export const namedTask: Record<string, string> = { "tasks/get": "taskId", "tasks/update": "taskId", "tasks/cancel": "taskId" };
 
 function metaVersion(message: Message): string | undefined {
   const meta = memberOf(message.text, message.params, "_meta");

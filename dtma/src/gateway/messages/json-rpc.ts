@@ -213,6 +213,13 @@ export function readMessage(bytes: Buffer, text = bytes.toString("latin1")): Mes
   return { ...message, method: undefined, kind: "response" };
 }
 
+/** A message of our own making. */
+export function made(text: string | Buffer): Message {
+  const message = readMessage(typeof text === "string" ? Buffer.from(text) : text);
+  if (message === undefined) throw new TypeError("A message of our own is no message.");
+  return message;
+}
+
 export type ClientBody = { batch: boolean; messages: Message[] } | { error: JsonRpcError };
 
 /** Newlines are only legal in JSON as white space, but would end a line of stdio or an SSE event early. */

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { metaKeys } from "./envelope.ts";
-import { errorCodeAt, errorCodes, type Message, memberOf, membersAt, readMessage, type Span, stringAt } from "./json-rpc.ts";
-import { type Edit, insertion, rawMember, spliced } from "./splice.ts";
+import { errorCodeAt, errorCodes, type Message, memberOf, membersAt, type Span, stringAt } from "./json-rpc.ts";
+import { type Edit, insertion, rawMember, spliced, withoutMember } from "./splice.ts";
 
 /*
 How what a server with sessions says reads in the stateless revisions (MCP 2026-07-28, "Multi Round-Trip Requests"): its
@@ -24,6 +24,9 @@ export const quietMethods: ReadonlySet<string> = new Set([
 
 /** What a server hears that asks a client for something it cannot do. */
 export const cannotBeAsked = `"error":${JSON.stringify({ code: errorCodes.invalidParams, message: "The client cannot be asked that." })}`;
+
+/** What it hears when there is none that it could mean. */
+export const nobodyToAsk = `"error":${JSON.stringify({ code: -32601, message: "No client can be asked that here." })}`;
 
 /** Whether a resource is one of those, or lies in one of them (MCP, `notifications/resources/updated`). */
 export function isWithin(uri: string | undefined, those: Iterable<string>): boolean {
@@ -160,25 +163,6 @@ export function digestOf(message: Message): string {
 
 export function requestState(message: Message): string | undefined {
   return stringAt(message.text, memberOf(message.text, message.params, "requestState"));
-}
-
-function withoutMember(message: Message, object: Span, key: string): Buffer {
-  const members = membersAt(message.text, object.start)?.members ?? [];
-  const raw = message.bytes.subarray(object.start, object.end);
-  if (!members.some((member) => member.key === key)) return raw;
-  const kept = members.filter((member) => member.key !== key);
-  const texts = kept.map(
-    (member) => `${JSON.stringify(member.key)}:${message.bytes.toString("utf8", member.start, member.end)}`,
-  );
-  return Buffer.from(`{${texts.join()}}`);
-}
-
-/** The answer to `initialize` without the tasks it offers. */
-export function withoutTasks(bytes: Buffer): Buffer {
-  const message = readMessage(bytes);
-  const capabilities = message && memberOf(message.text, message.result, "capabilities");
-  if (message === undefined || capabilities === undefined) return bytes;
-  return spliced(bytes, [{ at: capabilities, text: withoutMember(message, capabilities, "tasks") }]);
 }
 
 function written([key, value]: [string, string]): string {

@@ -44,3 +44,15 @@ export function rawMember(message: Message, object: Span | undefined, key: strin
   const span = memberOf(message.text, object, key);
   return span && message.bytes.subarray(span.start, span.end);
 }
+
+/** The object at `object` without a member, however often it is named. */
+export function withoutMember(message: Message, object: Span, key: string): Buffer {
+  const members = membersAt(message.text, object.start)?.members ?? [];
+  const raw = message.bytes.subarray(object.start, object.end);
+  if (!members.some((member) => member.key === key)) return raw;
+  const kept = members.filter((member) => member.key !== key);
+  const texts = kept.map(
+    (member) => `${JSON.stringify(member.key)}:${message.bytes.toString("utf8", member.start, member.end)}`,
+  );
+  return Buffer.from(`{${texts.join()}}`);
+}

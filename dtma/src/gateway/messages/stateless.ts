@@ -2,7 +2,7 @@
 What the stateless revision of MCP (2026-07-28) wants of a client, towards servers: headers, and its errors in words.
 */
 
-import { metaKeys, named, statelessCodes, statelessRevision } from "./envelope.ts";
+import { metaKeys, named, namedTask, statelessCodes, statelessRevision } from "./envelope.ts";
 import { type JsonRpcError, type Message, memberOf, type Span, stringAt } from "./json-rpc.ts";
 
 /** Whether only a server of this revision uses the code (Overview, "Error Codes"). */
@@ -22,7 +22,7 @@ export function headerText(value: string): string {
 /** The headers that repeat what is in the message (Streamable HTTP, "Request Metadata"). */
 export function standardHeaders({ text, method, params }: Message): Record<string, string> {
   const version = stringAt(text, memberOf(text, memberOf(text, params, "_meta"), metaKeys.version));
-  const key = named[method ?? ""];
+  const key = named[method ?? ""] ?? namedTask[method ?? ""];
   const name = key === undefined ? undefined : stringAt(text, memberOf(text, params, key));
   return {
     "mcp-protocol-version": version !== undefined && plain.test(version) ? version : statelessRevision,

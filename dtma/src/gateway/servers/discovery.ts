@@ -8,15 +8,13 @@ import { metaKeys, statelessRevision } from "../messages/envelope.ts";
 import { type Message, memberOf, type Span, stringAt } from "../messages/json-rpc.ts";
 import { parseAt } from "../messages/stateless.ts";
 import { member } from "../messages/stateless-request.ts";
+import { tasksExtension } from "../messages/tasks.ts";
 import type { ListChanges } from "./listening.ts";
 
 type Json = Record<string, unknown>;
 
 /** What a client said of itself; info and capabilities as JSON text. */
 export type ClientSaid = { revision: string; info: string | undefined; capabilities: string; extensions: readonly string[] };
-
-/** Tasks of 2025-11-25 and those of 2026-07-28 have nothing in common but the word. */
-const tasksExtension = "io.modelcontextprotocol/tasks";
 
 /** What `initialize` says; undefined stands for a client that says nothing. */
 export function readInitialize(initialize: Message | undefined): ClientSaid {
@@ -26,14 +24,19 @@ export function readInitialize(initialize: Message | undefined): ClientSaid {
     return initialize && span ? asObject(parseAt(initialize.bytes, span)) : undefined;
   };
   const asked = initialize && stringAt(initialize.text, at("protocolVersion"));
-  const { tasks: _tasks, roots, ...capabilities } = parsed("capabilities") ?? {};
+  const { tasks: _tasks, roots, extensions: named, ...capabilities } = parsed("capabilities") ?? {};
+  const { [tasksExtension]: _extension, ...extensions } = asObject(named) ?? {};
   const info = parsed("clientInfo");
   return {
     revision: asked !== undefined && sessionRevisions.has(asked) ? asked : newestSessionRevision,
     info: info && JSON.stringify(info),
     // The roots of a session can change; those of a request cannot.
-    capabilities: JSON.stringify({ ...capabilities, ...(roots === undefined ? {} : { roots: {} }) }),
-    extensions: Object.keys(asObject(capabilities.extensions) ?? {}),
+    capabilities: JSON.stringify({
+      ...capabilities,
+      ...(named === undefined ? {} : { extensions }),
+      ...(roots === undefined ? {} : { roots: {} }),
+    }),
+    extensions: Object.keys(extensions),
   };
 }
 
@@ -57,9 +60,7 @@ export function readDiscovery({ bytes, result }: Message, client: ClientSaid): O
   if (found === undefined || capabilities === undefined || !Array.isArray(found.supportedVersions)) return undefined;
   if (!found.supportedVersions.includes(statelessRevision)) return undefined;
   const { experimental, logging, completions, prompts, resources, tools, extensions } = capabilities;
-  const shared = Object.entries(asObject(extensions) ?? {}).filter(
-    ([name]) => name !== tasksExtension && client.extensions.includes(name),
-  );
+  const shared = Object.entries(asObject(extensions) ?? {}).filter(([name]) => client.extensions.includes(name));
   const known = { experimental, logging, completions, prompts, resources, tools };
   const serverInfo = asObject(asObject(found._meta)?.[metaKeys.serverInfo]) ?? asObject(found.serverInfo);
   const tells = (capability: unknown) => asObject(capability)?.listChanged === true;

@@ -326,6 +326,7 @@ export function createSessionFace(
       case "resources/unsubscribe":
         return void subscribe(request, streamId);
     }
+    if (request.method?.startsWith("tasks/")) return void sink.message(errorAnswer(id, unknownMethod), streamId);
     const call: Call = {
       request,
       id,

@@ -1,19 +1,22 @@
 import { metaKeys } from "../messages/envelope.ts";
-import { errorAnswer, errorCodes, type Message, memberOf, progressTokenOf, stringAt, tokenAt } from "../messages/json-rpc.ts";
 import {
-  abilityOf,
-  canBeAsked,
-  cannotBeAsked,
-  isAble,
-  isWithin,
-  quietMethods,
-  toQuestion,
-  withoutTasks,
-} from "../messages/questions.ts";
+  errorAnswer,
+  errorCodes,
+  type Message,
+  made,
+  memberOf,
+  progressTokenOf,
+  type Span,
+  stringAt,
+  tokenAt,
+} from "../messages/json-rpc.ts";
+import { abilityOf, canBeAsked, cannotBeAsked, isAble, isWithin, quietMethods, toQuestion } from "../messages/questions.ts";
 import { sessionRevisions } from "../messages/revisions.ts";
 import { spliced, withId } from "../messages/splice.ts";
+import { taskMethods, tasksRevision, withoutTasks } from "../messages/tasks.ts";
+import type { TaskOwner } from "./task-owners.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
-import { type Attention, made, type RunningCall, type Worker } from "./worker.ts";
+import type { Attention, RunningCall, Welcome, Worker } from "./worker.ts";
 import type { Want, WorkerPool } from "./worker-pool.ts";
 
 /*
@@ -22,7 +25,7 @@ Connects a session to the one process that its server has for everybody.
 INVARIANTS
 - The session hears answers to its own requests, what its own requests cause, and what the server says about itself as a
   whole; never what belongs to another session.
-- `end` leaves the process alone and nothing of the session behind in it.
+- `end` leaves the process alone and nothing of the session behind in it: no call, no task, no subscription.
 */
 
 /** `isRaw`: the server is stateless, and everything goes through as it is. */
@@ -32,13 +35,15 @@ export function createSharedUpstream(
 ): Upstream {
   const stop = new AbortController();
   const running = new Map<string, RunningCall>();
-  /** Which call a question of the server belongs to. */
-  const questions = new Map<string, RunningCall>();
+  /** Who passes the answer to a question of the server on. */
+  const questions = new Map<string, Pick<RunningCall, "reply">>();
   const uris = new Set<string>();
   let worker: Worker | undefined;
   let stopListening: (() => void) | undefined;
   let initialize: Message | undefined;
   let logLevel: string | undefined;
+  /** Has the session's tasks; undefined where it has none, because its revision does not know them or its server. */
+  let owner: TaskOwner | undefined;
 
   const tell = (text: string | Buffer, streamId: number | undefined): Promise<void> | undefined =>
     sink.message(typeof text === "string" ? Buffer.from(text) : text, streamId);
@@ -55,20 +60,11 @@ export function createSharedUpstream(
       ...(headers === undefined ? {} : { headers }),
       progressToken: progressTokenOf(message),
       attention: attentionOf(message),
+      owner,
       refused: () => sink.refused?.(message),
       logLevel: isRaw ? undefined : logLevel,
       onNotification: (told: Message) => tell(told.bytes, streamId),
-      onAsk(asked: Message): void {
-        const known = abilities();
-        const ability = abilityOf(toQuestion(asked));
-        const mine = running.get(id);
-        if (ability === undefined || known === undefined || !isAble(known.message, known.capabilities, ability)) {
-          mine?.reply(asked.id ?? "null", cannotBeAsked);
-        } else if (mine !== undefined) {
-          questions.set(asked.id ?? "null", mine);
-          void tell(asked.bytes, streamId);
-        }
-      },
+      onAsk: (asked: Message) => ask(asked, running.get(id), streamId),
       onAnswer(answer: Message) {
         forget(id);
         return tell(answer.bytes, streamId);
@@ -93,6 +89,19 @@ export function createSharedUpstream(
     }
   }
 
+  /** Passes a question of the server on, if the client can be asked that. */
+  function ask(asked: Message, from: Pick<RunningCall, "reply"> | undefined, streamId: number | undefined): void {
+    const id = asked.id ?? "null";
+    const known = abilities();
+    const ability = abilityOf(toQuestion(asked));
+    if (ability === undefined || known === undefined || !isAble(known.message, known.capabilities, ability)) {
+      from?.reply(id, cannotBeAsked);
+    } else if (from !== undefined) {
+      questions.set(id, from);
+      void tell(asked.bytes, streamId);
+    }
+  }
+
   function forget(id: string): void {
     const call = running.get(id);
     running.delete(id);
@@ -101,7 +110,8 @@ export function createSharedUpstream(
 
   function attentionOf(message: Message): Attention {
     if (isRaw) return isLogged(message) ? "asks" : "silent";
-    if (quietMethods.has(message.method ?? "")) return "none";
+    // What a task wants to know names the task, so whoever waits for one holds nobody up.
+    if (quietMethods.has(message.method ?? "") || taskMethods.has(message.method ?? "")) return "none";
     const known = abilities();
     const asks = known !== undefined && canBeAsked(known.message, known.capabilities);
     return asks || logLevel !== undefined ? "asks" : "silent";
@@ -118,12 +128,30 @@ export function createSharedUpstream(
       onNotification: (told) => tell(told.bytes, undefined),
       onGone: (failure) => sink.gone(failure),
     });
-    const answer = made(withoutTasks(withId(said.message, message.id ?? "null")));
+    const answer = made(withId(said.message, message.id ?? "null"));
     const asked = stringAt(message.text, memberOf(message.text, message.params, "protocolVersion"));
     const at = memberOf(answer.text, answer.result, "protocolVersion");
     const own = stringAt(answer.text, at) ?? "";
     const isOlder = asked !== undefined && at !== undefined && sessionRevisions.has(asked) && asked < own;
-    await tell(isOlder ? spliced(answer.bytes, [{ at, text: JSON.stringify(asked) }]) : answer.bytes, streamId);
+    const bytes = isOlder ? spliced(answer.bytes, [{ at, text: JSON.stringify(asked) }]) : answer.bytes;
+    const hasTasks = (isOlder ? asked : own) >= tasksRevision;
+    if (hasTasks && offeredTasks(said) !== undefined) owner = ownerOf(worker);
+    await tell(hasTasks ? bytes : withoutTasks(bytes), streamId);
+  }
+
+  function ownerOf({ tasks }: Worker): TaskOwner {
+    return {
+      key: stop,
+      onNotification: (told) => void tell(told.bytes, undefined),
+      onAsk: (asked) => ask(asked, tasks, undefined),
+    };
+  }
+
+  /** Its tasks only, whatever the server would list. */
+  async function listTasks(message: Message, streamId: number | undefined): Promise<void> {
+    const canList = memberOf(worker?.welcome?.message.text ?? "", offeredTasks(worker?.welcome), "list") !== undefined;
+    const list = canList && owner !== undefined ? await worker?.tasks?.list(message, owner) : undefined;
+    await tell(list ?? errorAnswer(message.id, noTasks), streamId);
   }
 
   async function subscribe(message: Message, streamId: number | undefined): Promise<void> {
@@ -158,9 +186,11 @@ export function createSharedUpstream(
       case "resources/subscribe":
       case "resources/unsubscribe":
         return subscribe(message, streamId);
+      case "tasks/list":
+        return listTasks(message, streamId);
       default:
-        if (message.method?.startsWith("tasks/")) return void (await tell(errorAnswer(message.id, noTasks), streamId));
-        return start(message, streamId);
+        if (owner !== undefined || !message.method?.startsWith("tasks/")) return start(message, streamId);
+        return void (await tell(errorAnswer(message.id, noTasks), streamId));
     }
   }
 
@@ -196,6 +226,7 @@ export function createSharedUpstream(
       stop.abort(cancelled);
       for (const call of running.values()) call.cancel();
       running.clear();
+      if (owner !== undefined) worker?.tasks?.end(owner.key);
       stopListening?.();
       for (const uri of uris) worker?.unsubscribe(uri);
       uris.clear();
@@ -208,10 +239,14 @@ const tooMany = {
   status: 503,
   error: { code: errorCodes.failed, message: "This session has too many subscriptions.", data: { code: "LIMIT_REACHED" } },
 };
-/** A task belongs to the process, and so would everybody's be everybody's. */
-const noTasks = { code: -32601, message: "A server that one process serves for everybody has no tasks." };
+const noTasks = { code: -32601, message: "The server does not offer this." };
 const cancelled = new UpstreamError({ status: 200, error: { code: errorCodes.failed, message: "The request was cancelled." } });
 const notReady = { status: 502, error: { code: errorCodes.failed, message: "The server's process is not ready." } };
+
+function offeredTasks(said: Welcome | undefined): Span | undefined {
+  const capabilities = said && memberOf(said.message.text, said.result, "capabilities");
+  return said && memberOf(said.message.text, capabilities, "tasks");
+}
 
 /** Wants what the server logs meanwhile. */
 function isLogged(message: Message): boolean {

@@ -1,6 +1,7 @@
 import type { Slot } from "../admission.ts";
 import type { Failure } from "../messages/failure.ts";
 import { errorCodes } from "../messages/json-rpc.ts";
+import { TaskOwners } from "./task-owners.ts";
 import { toFailure, UpstreamError } from "./upstream.ts";
 import { type Call, type RunningCall, Worker } from "./worker.ts";
 
@@ -26,6 +27,8 @@ export type Want = {
   isShared: boolean;
   /** Its transport tells calls apart, so one worker takes them all. */
   separates: boolean;
+  /** One process answers all connections behind it and cannot tell them apart: a stateless server over HTTP. */
+  isCommon: boolean;
   /** The params of `initialize`, as JSON text. */
   initialize: string;
 };
@@ -59,6 +62,8 @@ export class WorkerPool {
   readonly #waiters = new Map<string, Waiter[]>();
   readonly #openings = new Map<string, Set<Opening>>();
   readonly #opened = new Map<Promise<void>, Want>();
+  /** Of processes that workers of several connections reach. */
+  readonly #tasks = new Map<string, TaskOwners>();
   #closed: Failure | undefined;
 
   constructor(deps: WorkerPoolDeps) {
@@ -136,12 +141,17 @@ export class WorkerPool {
   async closeServer(server: string, container: string | undefined, failure: Failure): Promise<void> {
     const isOf = (one: { server: string; container: string | undefined }): boolean =>
       one.server === server && (container === undefined || one.container === container);
+    for (const key of [...this.#tasks.keys()]) {
+      if (container === undefined ? key.startsWith(`${server} `) : key === `${server} ${container}`) this.#tasks.delete(key);
+    }
     await this.#giveUp((want) => isOf(want), failure);
     await this.#endAll(isOf, failure);
   }
 
-  /** Ends the workers that belong to a connection. */
+  /** Ends the workers that belong to a connection, and what it has in those that belong to nobody. */
   closeOwner(owner: string, failure: Failure): Promise<void> {
+    for (const { tasks } of this.#workers) tasks?.end(owner);
+    for (const tasks of this.#tasks.values()) tasks.end(owner);
     return this.#endAll((worker) => worker.owner === owner, failure);
   }
 
@@ -290,6 +300,7 @@ export class WorkerPool {
       server: want.server,
       owner: want.owner,
       isShared: want.isShared,
+      tasks: want.isCommon ? this.#tasksOf(want) : undefined,
       onIdle: (idle) => {
         if (idle.isRetired && idle.isIdle) this.#end(idle);
         else if (this.#waiters.has(idle.key)) queueMicrotask(() => this.#serve(idle.key));
@@ -322,6 +333,13 @@ export class WorkerPool {
     worker.isReady = true;
   }
 
+  #tasksOf({ server, container = "" }: Want): TaskOwners {
+    const key = `${server} ${container}`;
+    const tasks = this.#tasks.get(key) ?? new TaskOwners(unasked);
+    this.#tasks.set(key, tasks);
+    return tasks;
+  }
+
   #refuseFirst(key: string, error: unknown): void {
     const [first] = this.#waiters.get(key) ?? [];
     if (first !== undefined) this.#leave(first, error);
@@ -349,6 +367,9 @@ function startIn(worker: Worker, call: Call): RunningCall {
 
 /** Every worker that is ready takes it. */
 const anyCall = { attention: "none" } as const;
+
+/** A worker's way to a common process is for what its own connection wants. */
+const unasked = { ask: () => Promise.reject(new UpstreamError(endedIdle)), reply: () => undefined };
 
 const tooBusy = new UpstreamError({
   status: 503,

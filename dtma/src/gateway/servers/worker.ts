@@ -1,7 +1,19 @@
-import { metaKeys } from "../messages/envelope.ts";
+import { metaKeys, statelessRevision } from "../messages/envelope.ts";
 import type { Failure } from "../messages/failure.ts";
-import { errorCodes, type JsonRpcError, type Message, memberOf, readMessage, stringAt, tokenAt } from "../messages/json-rpc.ts";
+import {
+  errorCodes,
+  type JsonRpcError,
+  type Message,
+  made,
+  memberOf,
+  readMessage,
+  stringAt,
+  tokenAt,
+} from "../messages/json-rpc.ts";
+import { nobodyToAsk } from "../messages/questions.ts";
 import { spliced, withId } from "../messages/splice.ts";
+import { asksForTask, tasksExtension, withoutTask } from "../messages/tasks.ts";
+import { type TaskOwner, TaskOwners } from "./task-owners.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 
 /*
@@ -27,6 +39,8 @@ export type Call = {
   headers?: Record<string, string>;
   progressToken: string | undefined;
   attention: Attention;
+  /** Whose the task is that may come of it; undefined for a client that cannot have any. */
+  owner?: TaskOwner | undefined;
   /** Why its client may not make it, asked when it starts; undefined when it may. */
   refused(): JsonRpcError | undefined;
   /** What its client wants to be logged, on a server with sessions. */
@@ -72,6 +86,8 @@ export class Worker implements UpstreamSink {
   readonly server: string;
   readonly owner: string | undefined;
   readonly isShared: boolean;
+  /** Whose the tasks of its process are, where that serves more than one client. */
+  readonly tasks: TaskOwners | undefined;
   container: string | undefined;
   /** The answer to `initialize`; undefined for a server without sessions. */
   welcome: Welcome | undefined;
@@ -100,6 +116,8 @@ export class Worker implements UpstreamSink {
     server: string;
     owner: string | undefined;
     isShared: boolean;
+    /** Of a process that other workers reach, too. */
+    tasks?: TaskOwners | undefined;
     onEnd(worker: Worker, gone: Promise<void>): void;
     /** A call or listener went. */
     onIdle(worker: Worker): void;
@@ -108,6 +126,7 @@ export class Worker implements UpstreamSink {
     this.server = options.server;
     this.owner = options.owner;
     this.isShared = options.isShared;
+    this.tasks = options.tasks ?? (options.isShared ? new TaskOwners(this.#asTaskServer()) : undefined);
     this.#onEnd = options.onEnd;
     this.#onIdle = options.onIdle;
   }
@@ -149,14 +168,15 @@ export class Worker implements UpstreamSink {
     return attention === "silent" || (this.#silent === 0 && !this.#isDeaf());
   }
 
-  /** Starts a call that `takes` has agreed to. */
+  /** Starts a call that `takes` has agreed to. Throws an UpstreamError when it is about another client's task. */
   start(call: Call): RunningCall {
     const id = ++this.#lastId;
+    const wanted = this.#withoutTaskForNobody(call);
+    const message = made(asOurs(this.tasks?.starts(id, { ...call, message: wanted }) ?? wanted, call.progressToken, id));
     this.#calls.set(id, call);
     if (call.attention === "asks") this.#asking = id;
     if (call.attention === "silent") this.#silent++;
     this.lastUsedAt = Date.now();
-    const message = made(asOurs(call, id));
     const send = (): void => {
       if (this.#calls.get(id) !== call) return;
       const sent = this.#upstream?.send([message], id, call.headers) ?? Promise.reject(new UpstreamError(goneAlready));
@@ -274,6 +294,7 @@ export class Worker implements UpstreamSink {
       return undefined;
     }
     const call = this.#finish(id);
+    this.tasks?.answered(id, call, message);
     return this.#held(call?.onAnswer(made(withId(message, call.message.id ?? "null"))));
   }
 
@@ -285,7 +306,7 @@ export class Worker implements UpstreamSink {
   #asked(message: Message, streamId: number | undefined): undefined {
     const id = message.id ?? "null";
     if (message.method === "ping") this.#reply(id, '"result":{}');
-    else {
+    else if (this.tasks?.asked(message) !== true) {
       const call = this.#isDeaf() ? undefined : this.#causeOf(streamId);
       if (call !== undefined) call.onAsk(message);
       else this.#reply(id, nobodyToAsk);
@@ -310,6 +331,7 @@ export class Worker implements UpstreamSink {
       });
       return waits.length === 0 ? undefined : Promise.race(waits);
     }
+    if (this.tasks?.told(message) === true) return undefined;
     if (method === "notifications/progress") {
       const at = memberOf(message.text, message.params, "progressToken");
       const call = this.#calls.get(Number(tokenAt(message.text, at)));
@@ -322,9 +344,10 @@ export class Worker implements UpstreamSink {
       this.#finish(id)?.onFailed(endedByServer);
       return undefined;
     }
-    // What a list makes the server say must not be taken for what another client's call did.
-    if (this.isShared && !this.#separates && (this.#calls.size > 1 || this.#isDeaf())) return undefined;
-    return this.#causeOf(streamId)?.onNotification(message);
+    const cause = this.#causeOf(streamId);
+    // What a list or a task makes the server say must not be taken for what another client's call did.
+    const isUncertain = this.#calls.size > 1 || this.#isDeaf() || this.tasks?.hasOthers(cause?.owner);
+    return this.isShared && !this.#separates && isUncertain ? undefined : cause?.onNotification(message);
   }
 
   /** The call that the server can only mean. */
@@ -334,6 +357,19 @@ export class Worker implements UpstreamSink {
     const [only] = this.#calls.values();
     const call = named ?? (this.#calls.size === 1 ? only : undefined);
     return call?.attention === "asks" ? call : undefined;
+  }
+
+  #asTaskServer(): ConstructorParameters<typeof TaskOwners>[0] {
+    return {
+      ask: (method, taskId) => this.ask(method, JSON.stringify({ taskId, ...(this.welcome === undefined ? ofOurs : {}) })),
+      reply: (id, said) => this.#reply(id, said),
+    };
+  }
+
+  /** A client that knows no tasks of sessions is to get its answer. */
+  #withoutTaskForNobody({ message, owner }: Call): Message {
+    const isWanted = this.welcome !== undefined && owner === undefined && message.method === "tools/call";
+    return isWanted && asksForTask(message) ? made(withoutTask(message)) : message;
   }
 
   #reply(id: string, said: string | Buffer): void {
@@ -362,6 +398,8 @@ export class Worker implements UpstreamSink {
     if (this.#asking === id) this.#asking = undefined;
     if (call.attention === "silent") this.#silent--;
     this.lastUsedAt = Date.now();
+    // Whoever ends it tells its client first.
+    if (this.tasks !== undefined) queueMicrotask(() => this.tasks?.over(id));
     this.#onIdle(this);
     return call;
   }
@@ -380,19 +418,15 @@ const refusedToInitialize = new UpstreamError({
   status: 502,
   error: { code: errorCodes.failed, message: "The server refused to initialize.", data: { code: "SERVER_SILENT" } },
 });
-const nobodyToAsk = `"error":${JSON.stringify({ code: -32601, message: "No client can be asked that here." })}`;
+/** What a stateless server wants to know of whoever asks about a task. */
+const ofOurs = {
+  _meta: { [metaKeys.version]: statelessRevision, [metaKeys.capabilities]: { extensions: { [tasksExtension]: {} } } },
+};
 
 /** The request of a call under the worker's own id and progress token. */
-function asOurs({ message, progressToken }: Call, id: number): Buffer {
+function asOurs(message: Message, progressToken: string | undefined, id: number): Buffer {
   const ids = message.members.flatMap((member) => (member.key === "id" ? [{ at: member, text: String(id) }] : []));
   const meta = memberOf(message.text, message.params, "_meta");
   const token = progressToken === undefined ? undefined : memberOf(message.text, meta, "progressToken");
   return spliced(message.bytes, token === undefined ? ids : [...ids, { at: token, text: String(id) }]);
-}
-
-/** A message of our own making. */
-export function made(text: string | Buffer): Message {
-  const message = readMessage(typeof text === "string" ? Buffer.from(text) : text);
-  if (message === undefined) throw new TypeError("A message of our own is no message.");
-  return message;
 }

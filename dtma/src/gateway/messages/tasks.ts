@@ -1,0 +1,119 @@
+import { areAmbiguous, folded } from "./ambiguity.ts";
+import { metaKeys } from "./envelope.ts";
+import { elementsAt, type Member, type Message, memberOf, membersAt, readMessage, type Span, stringAt } from "./json-rpc.ts";
+import { spliced, withoutMember } from "./splice.ts";
+
+/*
+Tasks as messages tell of them: those of sessions (MCP 2025-11-25, "Tasks") and those of the stateless revisions (extension
+`io.modelcontextprotocol/tasks`). Pure.
+*/
+
+/** The first revision with sessions that knows tasks. */
+export const tasksRevision = "2025-11-25";
+/** Tasks of 2025-11-25 and those of 2026-07-28 have nothing in common but the word. */
+export const tasksExtension = "io.modelcontextprotocol/tasks";
+
+/** Requests about one task, in both eras; what else begins like these may be about any. */
+export const taskMethods: ReadonlySet<string> = new Set(["tasks/get", "tasks/result", "tasks/cancel", "tasks/update"]);
+const relatedTaskKey = "io.modelcontextprotocol/related-task";
+const lastStatuses: ReadonlySet<string | undefined> = new Set(["completed", "failed", "cancelled"]);
+
+/** What was said of a task. */
+export type TaskState = { id: string; isFinished: boolean; ttlMs: number | undefined };
+
+/** The task that the object at `span` describes. */
+export function taskAt({ text }: Message, span: Span | undefined): TaskState | undefined {
+  const members = (span && membersAt(text, span.start)?.members) ?? [];
+  const at = (key: string): Member | undefined => members.findLast((member) => member.key === key);
+  const id = stringAt(text, at("taskId"));
+  if (id === undefined) return undefined;
+  const ttl = at("ttl") ?? at("ttlMs");
+  const ttlMs = ttl === undefined ? 0 : Number(text.slice(ttl.start, ttl.end));
+  return { id, isFinished: lastStatuses.has(stringAt(text, at("status"))), ttlMs: ttlMs > 0 ? ttlMs : undefined };
+}
+
+/** The task that was made instead of the answer. */
+export function createdTask(answer: Message): TaskState | undefined {
+  const { text, result } = answer;
+  const ofSession = taskAt(answer, memberOf(text, result, "task"));
+  if (ofSession !== undefined) return ofSession;
+  return stringAt(text, memberOf(text, result, "resultType")) === "task" ? taskAt(answer, result) : undefined;
+}
+
+/** A client with a session wants a task instead of the answer. */
+export function asksForTask({ text, params }: Message): boolean {
+  return memberOf(text, params, "task") !== undefined;
+}
+
+/** The server may make a task of it: because a session asks for one, or because a stateless client knows them. */
+export function mayMakeTask(message: Message): boolean {
+  if (asksForTask(message)) return true;
+  const { text, params, method } = message;
+  const capabilities = memberOf(text, memberOf(text, params, "_meta"), metaKeys.capabilities);
+  return method === "tools/call" && memberOf(text, memberOf(text, capabilities, "extensions"), tasksExtension) !== undefined;
+}
+
+/** The task that a message of the server belongs to, on a server with sessions. */
+export function relatedTask({ text, params }: Message): string | undefined {
+  const related = memberOf(text, memberOf(text, params, "_meta"), relatedTaskKey);
+  return stringAt(text, memberOf(text, related, "taskId"));
+}
+
+export type NamedTasks = {
+  /** Undefined stands for a name that is none. */
+  ids: (string | undefined)[];
+  /** Where those stand that a stateless client wants to hear of. */
+  heard: Span | undefined;
+};
+
+/** The tasks that a request names; undefined when it can be read in more than one way. */
+export function namedTasks(message: Message): NamedTasks | undefined {
+  const { text, method = "" } = message;
+  const isAboutTask = method.startsWith("tasks/");
+  if (areAmbiguous(message.members) || (!isAboutTask && folded(method).startsWith("tasks/"))) return undefined;
+  const at = (members: Member[], key: string): Member | undefined => members.find((member) => member.key === key);
+  const within = (span: Span | undefined): Member[] => (span && membersAt(text, span.start)?.members) ?? [];
+  const params = within(message.params);
+  const meta = within(at(params, "_meta"));
+  const relation = at(meta, relatedTaskKey);
+  const related = within(relation);
+  const notifications = within(at(params, "notifications"));
+  if (
+    areAmbiguous(params, ["_meta", "task", "taskId", "notifications"]) ||
+    areAmbiguous(meta, [relatedTaskKey]) ||
+    areAmbiguous(related, ["taskId"]) ||
+    areAmbiguous(notifications, ["taskIds"])
+  ) {
+    return undefined;
+  }
+  return {
+    ids: [
+      ...(isAboutTask ? [stringAt(text, at(params, "taskId"))] : []),
+      ...(relation === undefined ? [] : [stringAt(text, at(related, "taskId"))]),
+    ],
+    heard: method === "subscriptions/listen" ? at(notifications, "taskIds") : undefined,
+  };
+}
+
+/** The request for notifications of those tasks only that `isOwn` says. */
+export function hearingOf(message: Message, heard: Span, isOwn: (id: string) => boolean): Buffer {
+  const { text } = message;
+  const ids = (elementsAt(text, heard.start) ?? []).flatMap((span) => stringAt(text, span) ?? []);
+  return spliced(message.bytes, [{ at: heard, text: JSON.stringify(ids.filter(isOwn)) }]);
+}
+
+/** The request without its wish for a task. */
+export function withoutTask(message: Message): Buffer {
+  const { params } = message;
+  return params === undefined
+    ? message.bytes
+    : spliced(message.bytes, [{ at: params, text: withoutMember(message, params, "task") }]);
+}
+
+/** The answer to `initialize` without the tasks it offers. */
+export function withoutTasks(bytes: Buffer): Buffer {
+  const message = readMessage(bytes);
+  const capabilities = message && memberOf(message.text, message.result, "capabilities");
+  if (message === undefined || capabilities === undefined) return bytes;
+  return spliced(bytes, [{ at: capabilities, text: withoutMember(message, capabilities, "tasks") }]);
+}
