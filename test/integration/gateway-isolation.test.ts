@@ -85,16 +85,6 @@ describe("a process that all clients share", () => {
     await Promise.all([asked.done, waits.done]);
   });
 
-  test("offers no tasks, which it could not tell apart", async () => {
-    const { session, did } = await careless(shared);
-    const a = await session("1");
-    expect(a.welcome?.result?.capabilities).toMatchObject({ tools: {} });
-    expect(a.welcome?.result?.capabilities).not.toHaveProperty("tasks");
-    const [refused] = (await a.send({ id: 1, method: "tasks/list" }).done).messages;
-    expect(refused?.error?.code).toBe(-32601);
-    expect(did("tasks/list")).toBe(0);
-  });
-
   test("logs to nobody while calls of two clients are open", async () => {
     const { session, did, release } = await careless(shared);
     const [a, b] = [await session("1", asking), await session("2")];
