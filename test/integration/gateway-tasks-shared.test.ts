@@ -19,6 +19,7 @@ import {
   statelessRequest,
 } from "../fixtures/mcp-servers/careless.ts";
 import { connection, startGateway, until } from "../fixtures/mcp-servers/gateway-host.ts";
+import { everythingServer } from "../fixtures/mcp-servers/local-process.ts";
 import { parts } from "../setup/parts.ts";
 
 /*
@@ -230,6 +231,28 @@ describe("sessions of one process", () => {
     await until(() => did("cancels A") === 1);
     expect(did("tasks/get")).toBe(0);
   });
+});
+
+test("two sessions of the reference server have a task each, are asked for their own and get its result", async () => {
+  const local = everythingServer();
+  const host = await startGateway({ probe: { ...local.endpoint, isShared: true } }, { queueMs: 10_000 });
+  onTestFinished(async () => {
+    await host.close();
+    expect(local.alive()).toEqual([]);
+  });
+  const research = async (number: number, topic: string, interpretation: string) => {
+    host.tokens.set(`${number}`, { type: "connection", entry: connection(number) });
+    const session = await carelessSession(host.url, host.headers(`${number}`), { capabilities: asking });
+    const params = { name: "simulate-research-query", arguments: { topic, ambiguous: true }, task: { ttl: 60_000 } };
+    const made = await last(session.send({ id: 1, method: "tools/call", params }));
+    const waits = session.about(2, "tasks/result", made?.result?.task?.taskId ?? "");
+    const question = await heard(waits, isQuestion);
+    expect(question?.params?.message).toContain(`"${topic}"`);
+    await session.reply(question, { action: "accept", content: { interpretation } });
+    expect(await answered(waits)).toContain(`Research Report: ${topic} (${interpretation})`);
+  };
+  await Promise.all([research(1, "python", "snake"), research(2, "quarks", "general")]);
+  expect(local.started()).toBe(1);
 });
 
 const extension = { extensions: { "io.modelcontextprotocol/tasks": {} } };

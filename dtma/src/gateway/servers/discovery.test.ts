@@ -17,13 +17,19 @@ describe("what a client says in initialize", () => {
       sampling: { tools: {} },
       tasks: { list: {} },
       experimental: { x: {} },
+      extensions: { "a/b": {}, "io.modelcontextprotocol/tasks": {} },
     };
     const client = initialize({ protocolVersion: "2025-06-18", capabilities, clientInfo: { name: "c", version: "1" } });
     expect(client.revision).toBe("2025-06-18");
     expect(JSON.parse(object(metaMembers(client, "info")).toString())).toEqual({
       "io.modelcontextprotocol/protocolVersion": "2026-07-28",
       "io.modelcontextprotocol/clientInfo": { name: "c", version: "1" },
-      "io.modelcontextprotocol/clientCapabilities": { sampling: { tools: {} }, experimental: { x: {} }, roots: {} },
+      "io.modelcontextprotocol/clientCapabilities": {
+        sampling: { tools: {} },
+        experimental: { x: {} },
+        extensions: { "a/b": {} },
+        roots: {},
+      },
       "io.modelcontextprotocol/logLevel": "info",
     });
   });

@@ -185,6 +185,7 @@ describe("a client with a session in front of a stateless server", () => {
     await request(2, "logging/setLevel", { level: "warning" });
     await request(3, "logging/setLevel", { level: "loud" });
     await request(4, "resources/subscribe", { uri: "a://" });
+    await request(6, "tasks/get", { taskId: "1" });
     await face.send([message({ method: "notifications/roots/list_changed" })], undefined);
     await request(5, "tools/list");
     await face.send([message({ method: "notifications/of/somebody" })], undefined);
@@ -193,6 +194,7 @@ describe("a client with a session in front of a stateless server", () => {
       { id: 2, result: {} },
       { id: 3, error: { code: -32602 } },
       { id: 4, error: { code: -32601 } },
+      { id: 6, error: { code: -32601 } },
     ]);
     expect(sent.map(({ method }) => method)).toEqual(["tools/list", "notifications/of/somebody"]);
     expect(sent[0]?.params?._meta).toMatchObject({ "io.modelcontextprotocol/logLevel": "warning" });

@@ -1,0 +1,341 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { type Message, made } from "../messages/json-rpc.ts";
+import { type TaskOwner, TaskOwners } from "./task-owners.ts";
+import { UpstreamError } from "./upstream.ts";
+
+type Said = { id?: unknown; method?: string; params?: Record<string, unknown> };
+
+const message = (value: object): Message => made(JSON.stringify({ jsonrpc: "2.0", ...value }));
+const related = (taskId: string) => ({ _meta: { "io.modelcontextprotocol/related-task": { taskId } } });
+const question = (id: string, taskId: string) => message({ id, method: "elicitation/create", params: related(taskId) });
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+/** Owners of tasks in front of a server that knows what it is told to know. */
+function open() {
+  const asked: string[] = [];
+  const replies: string[] = [];
+  const states = new Map<string, object>();
+  const tasks = new TaskOwners({
+    async ask(method, taskId) {
+      asked.push(`${method} ${taskId}`);
+      const result = states.get(taskId);
+      return message(result === undefined ? { id: 1, error: { code: -32602, message: "none" } } : { id: 1, result });
+    },
+    reply: (id, said) => replies.push(`${id} ${String(said).slice(1, 6)}`),
+  });
+  let lastId = 0;
+  const owner = (key: string) => {
+    const heard: Said[] = [];
+    const questions: Said[] = [];
+    const self: TaskOwner = {
+      key,
+      onNotification: ({ bytes }) => void heard.push(JSON.parse(bytes.toString())),
+      onAsk: ({ bytes }) => void questions.push(JSON.parse(bytes.toString())),
+    };
+    /** Sends a request and hears the answer; the server's id of it. */
+    const call = (request: object, answer?: object, progressToken?: string): number => {
+      lastId += 1;
+      const sent = { message: message({ id: "theirs", ...request }), owner: self, progressToken };
+      tasks.starts(lastId, sent);
+      if (answer !== undefined) {
+        tasks.answered(lastId, sent, message({ id: lastId, ...answer }));
+        tasks.over(lastId);
+      }
+      return lastId;
+    };
+    const work = (taskId: string, more: object = {}, progressToken?: string): number => {
+      const task = { taskId, status: "working", ttl: null, ...more };
+      return call({ method: "tools/call", params: { name: "x", task: {} } }, { result: { task } }, progressToken);
+    };
+    const about = (method: string, taskId: string, answer?: object) => call({ method, params: { taskId } }, answer);
+    return { self, heard, questions, call, work, about };
+  };
+  return { tasks, asked, replies, states, owner };
+}
+
+/** The code of the error that a request is refused with. */
+function refused(send: () => unknown): number | undefined {
+  try {
+    send();
+    return undefined;
+  } catch (error) {
+    if (error instanceof UpstreamError) return error.failure.error.code;
+    throw error;
+  }
+}
+
+const finished = { result: { taskId: "-", status: "completed" } };
+
+describe("a task", () => {
+  it("is its maker's alone", () => {
+    const { owner } = open();
+    const [a, b] = [owner("a"), owner("b")];
+    a.work("1");
+    for (const method of ["tasks/get", "tasks/result", "tasks/cancel", "tasks/update"]) {
+      expect(refused(() => a.about(method, "1"))).toBeUndefined();
+      expect(refused(() => b.about(method, "1"))).toBe(-32602);
+      expect(refused(() => a.about(method, "2"))).toBe(-32602);
+    }
+    expect(refused(() => b.call({ method: "tools/call", params: related("1") }))).toBe(-32602);
+    expect(refused(() => a.call({ method: "tools/call", params: related("1") }))).toBeUndefined();
+    expect(refused(() => a.about("tasks/steal", "1"))).toBe(-32601);
+  });
+
+  it("stays its first maker's when the server gives its name to another one", () => {
+    const { owner } = open();
+    const [a, b] = [owner("a"), owner("b")];
+    a.work("1");
+    b.work("1");
+    expect(refused(() => b.about("tasks/get", "1"))).toBe(-32602);
+    expect(refused(() => a.about("tasks/get", "1"))).toBeUndefined();
+  });
+
+  it("comes only of an answer to a request for one", () => {
+    const { owner } = open();
+    const a = owner("a");
+    a.call({ method: "tools/call", params: { name: "x" } }, { result: { task: { taskId: "1", status: "working" } } });
+    a.call({ method: "tools/call", params: { name: "x", task: {} } }, { error: { code: 1, message: "no" } });
+    expect(refused(() => a.about("tasks/get", "1"))).toBe(-32602);
+  });
+
+  it("is cancelled when nobody waits for the answer that names it, unless it is somebody's", () => {
+    const { tasks, owner, asked } = open();
+    owner("a").work("1");
+    tasks.answered(99, undefined, message({ id: 99, result: { task: { taskId: "1", status: "working" } } }));
+    tasks.answered(98, undefined, message({ id: 98, result: { task: { taskId: "2", status: "working" } } }));
+    tasks.answered(97, undefined, message({ id: 97, result: { task: { taskId: "3", status: "completed" } } }));
+    tasks.answered(96, undefined, message({ id: 96, result: {} }));
+    expect(asked).toEqual(["tasks/cancel 2"]);
+  });
+
+  it("is forgotten with its owner, and cancelled unless it is known to be over", () => {
+    const { tasks, owner, asked } = open();
+    const [a, b] = [owner("a"), owner("b")];
+    for (const id of ["open", "told", "got", "cancelled", "unknown", "had"]) a.work(id);
+    b.work("of b");
+    tasks.told(message({ method: "notifications/tasks/status", params: { taskId: "told", status: "failed" } }));
+    a.about("tasks/get", "got", { result: { taskId: "got", status: "completed" } });
+    a.about("tasks/cancel", "cancelled", { result: { taskId: "cancelled", status: "cancelled" } });
+    a.about("tasks/get", "unknown", { error: { code: -32602, message: "none" } });
+    a.about("tasks/result", "had", { result: {} });
+    // None of these says that it is over.
+    a.about("tasks/get", "open", { error: { code: -32603, message: "later" } });
+    a.about("tasks/update", "open", { error: { code: -32602, message: "bad answer" } });
+    a.about("tasks/get", "open", finished);
+    tasks.end("a");
+    expect(asked).toEqual(["tasks/cancel open"]);
+    expect(refused(() => a.about("tasks/get", "open"))).toBe(-32602);
+    expect(refused(() => b.about("tasks/get", "of b"))).toBeUndefined();
+  });
+
+  it("is forgotten once the server has said nothing of it for its time to live", () => {
+    const { tasks, owner, asked } = open();
+    const a = owner("a");
+    a.work("1", { ttl: 1_000 });
+    a.work("for ever");
+    vi.advanceTimersByTime(900);
+    a.about("tasks/get", "1", { result: { taskId: "1", status: "working", ttl: 2_000 } });
+    vi.advanceTimersByTime(1_900);
+    tasks.told(message({ method: "notifications/message", params: related("1") }));
+    vi.advanceTimersByTime(1_900);
+    expect(refused(() => a.about("tasks/get", "1"))).toBeUndefined();
+    vi.advanceTimersByTime(100);
+    expect(refused(() => a.about("tasks/get", "1"))).toBe(-32602);
+    expect(asked).toEqual(["tasks/cancel 1"]);
+    expect(refused(() => a.about("tasks/get", "for ever"))).toBeUndefined();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("finds room while fewer than 256 of its owner are at work; the oldest that are over make it", () => {
+    const { owner, asked } = open();
+    const [a, b] = [owner("a"), owner("b")];
+    for (let index = 0; index < 255; index += 1) a.work(`${index}`);
+    const wish = { method: "tools/call", params: { name: "x", task: {} } };
+    a.call(wish);
+    // The one that is being made counts.
+    expect(refused(() => a.call(wish))).toBe(-32000);
+    expect(refused(() => a.call({ method: "tools/call", params: { name: "x" } }))).toBeUndefined();
+    expect(refused(() => b.work("of b"))).toBeUndefined();
+    for (const id of ["7", "5"]) a.about("tasks/get", id, { result: { taskId: id, status: "completed" } });
+    for (const id of ["new", "newer"]) a.work(id);
+    expect(refused(() => a.about("tasks/get", "5"))).toBe(-32602);
+    expect(refused(() => a.about("tasks/get", "7"))).toBeUndefined();
+    expect(asked).toEqual([]);
+  });
+
+  it("of a server that makes them unasked takes the place of the oldest when there is no room", () => {
+    const { owner, asked } = open();
+    const a = owner("a");
+    const capabilities = { extensions: { "io.modelcontextprotocol/tasks": {} } };
+    const params = { _meta: { "io.modelcontextprotocol/clientCapabilities": capabilities } };
+    for (let index = 0; index < 258; index += 1) {
+      const result = { resultType: "task", taskId: `${index}`, status: "working", ttlMs: null };
+      a.call({ method: "tools/call", params }, { result });
+    }
+    expect(asked).toEqual(["tasks/cancel 0", "tasks/cancel 1"]);
+    expect(refused(() => a.about("tasks/get", "257"))).toBeUndefined();
+  });
+});
+
+describe("what the server says of a task", () => {
+  it("goes to its owner, or to nobody", () => {
+    const { tasks, owner, replies } = open();
+    const [a, b] = [owner("a"), owner("b")];
+    const id = a.work("1", {}, '"mine"');
+    const said = [
+      { method: "notifications/tasks/status", params: { taskId: "1", status: "working" } },
+      { method: "notifications/message", params: related("1") },
+      { method: "notifications/progress", params: { progressToken: id, progress: 1 } },
+    ];
+    for (const one of said) expect(tasks.told(message(one))).toBe(true);
+    expect(tasks.asked(question("q", "1"))).toBe(true);
+    expect(a.heard.map(({ method }) => method)).toEqual(said.map(({ method }) => method));
+    expect(a.heard.at(-1)?.params?.progressToken).toBe("mine");
+    expect(a.questions).toHaveLength(1);
+
+    expect(tasks.told(message({ method: "notifications/tasks/status", params: { taskId: "2", status: "working" } }))).toBe(
+      true,
+    );
+    expect(tasks.told(message({ method: "notifications/tasks/status", params: {} }))).toBe(true);
+    expect(tasks.told(message({ method: "notifications/message", params: related("2") }))).toBe(true);
+    expect(tasks.asked(question("p", "2"))).toBe(true);
+    expect(replies).toEqual(['"p" error']);
+    expect(a.heard).toHaveLength(3);
+    expect([...b.heard, ...b.questions]).toEqual([]);
+  });
+
+  it("is no matter of tasks without a task", () => {
+    const { tasks, owner } = open();
+    owner("a").work("1");
+    expect(tasks.asked(message({ id: 1, method: "elicitation/create", params: {} }))).toBe(false);
+    expect(tasks.told(message({ method: "notifications/message", params: {} }))).toBe(false);
+    expect(tasks.told(message({ method: "notifications/progress", params: { progressToken: 99 } }))).toBe(false);
+    expect(tasks.told(message({ method: "notifications/cancelled", params: { requestId: "q" } }))).toBe(false);
+  });
+
+  it("waits while it may be of a task that is being made, and comes after the answer", () => {
+    const { tasks, owner, replies } = open();
+    const [a, b] = [owner("a"), owner("b")];
+    const wish = { message: message({ id: "t", method: "tools/call", params: { task: {} } }), progressToken: undefined };
+    tasks.starts(101, { ...wish, owner: a.self });
+    tasks.starts(102, { ...wish, owner: b.self });
+    tasks.told(message({ method: "notifications/tasks/status", params: { taskId: "1", status: "working" } }));
+    tasks.asked(question("q", "1"));
+    tasks.asked(question("nobody's", "3"));
+    tasks.answered(102, { ...wish, owner: b.self }, message({ id: 102, result: { task: { taskId: "2", status: "working" } } }));
+    tasks.over(102);
+    tasks.answered(101, { ...wish, owner: a.self }, message({ id: 101, result: { task: { taskId: "1", status: "working" } } }));
+    expect([a.heard, a.questions, b.heard, b.questions]).toEqual([[], [], [], []]);
+    expect(replies).toEqual([]);
+    tasks.over(101);
+    expect([a.heard.length, a.questions.length]).toEqual([1, 1]);
+    expect([...b.heard, ...b.questions]).toEqual([]);
+    expect(replies).toEqual(['"nobody\'s" error']);
+  });
+
+  it("waits in a bounded number", () => {
+    const { tasks, owner, replies } = open();
+    owner("a").call({ method: "tools/call", params: { task: {} } });
+    for (let index = 0; index < 258; index += 1) tasks.asked(question(`${index}`, "1"));
+    expect(replies).toEqual(['"0" error', '"1" error']);
+  });
+
+  it("may be another one's while somebody else has a task at work", () => {
+    const { tasks, owner } = open();
+    const [a, b] = [owner("a"), owner("b")];
+    expect(tasks.hasOthers(undefined)).toBe(false);
+    a.work("1");
+    expect([tasks.hasOthers(a.self), tasks.hasOthers(b.self), tasks.hasOthers(undefined)]).toEqual([false, true, true]);
+    a.about("tasks/result", "1", { result: {} });
+    expect(tasks.hasOthers(b.self)).toBe(false);
+  });
+});
+
+describe("a question for a task", () => {
+  it("is answered once, by its owner", () => {
+    const { tasks, owner, replies } = open();
+    owner("a").work("1");
+    tasks.asked(question("q", "1"));
+    tasks.reply('"other"', '"result":{}');
+    tasks.reply('"q"', '"result":{}');
+    tasks.reply('"q"', '"result":{}');
+    expect(replies).toEqual(['"q" resul']);
+  });
+
+  it("is refused when its owner has gone, before or after it was asked, or can be asked nothing", () => {
+    const { tasks, owner, replies, asked } = open();
+    owner("a").work("1");
+    tasks.asked(question("q", "1"));
+    tasks.end("a");
+    expect(asked).toEqual(["tasks/cancel 1"]);
+    tasks.asked(question("p", "1"));
+    tasks.reply('"q"', '"result":{}');
+    expect(replies).toEqual(['"q" error', '"p" error']);
+
+    const wish = { message: message({ id: "t", method: "tools/call", params: { task: {} } }), progressToken: undefined };
+    const silent = { ...wish, owner: { key: "silent" } };
+    tasks.starts(101, silent);
+    tasks.answered(101, silent, message({ id: 101, result: { task: { taskId: "2", status: "working" } } }));
+    tasks.asked(question("o", "2"));
+    expect(replies.at(-1)).toBe('"o" error');
+  });
+
+  it("that the server takes back is taken back from its owner", () => {
+    const { tasks, owner, replies } = open();
+    const a = owner("a");
+    a.work("1");
+    tasks.asked(question("q", "1"));
+    expect(tasks.told(message({ method: "notifications/cancelled", params: { requestId: "q" } }))).toBe(true);
+    expect(a.heard).toHaveLength(1);
+    tasks.end("a");
+    expect(replies).toEqual([]);
+  });
+});
+
+describe("the list of tasks", () => {
+  const list = (cursor?: unknown) => message({ id: "l", method: "tasks/list", params: { cursor } });
+  const read = (bytes: Buffer) => JSON.parse(bytes.toString());
+
+  it("is made of what the server says of each of its owner's", async () => {
+    const { tasks, owner, states } = open();
+    const [a, b] = [owner("a"), owner("b")];
+    a.work("1");
+    a.work("gone");
+    b.work("2");
+    states.set("1", { taskId: "1", status: "working", ttl: null, more: "ä" });
+    states.set("2", { taskId: "2", status: "working", ttl: null });
+    expect(read(await tasks.list(list(), a.self))).toEqual({
+      jsonrpc: "2.0",
+      id: "l",
+      result: { tasks: [states.get("1")] },
+    });
+  });
+
+  it("has pages that go on where the one before has ended, whatever was forgotten meanwhile", async () => {
+    const { tasks, owner, states } = open();
+    const a = owner("a");
+    for (let index = 0; index < 120; index += 1) {
+      a.work(`${index}`, index === 49 ? { ttl: 10 } : {});
+      states.set(`${index}`, { taskId: `${index}`, status: "working", ttl: index === 49 ? 10 : null });
+    }
+    const ids: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const { result } = read(await tasks.list(list(cursor), a.self));
+      ids.push(...result.tasks.map(({ taskId }: { taskId: string }) => taskId));
+      cursor = result.nextCursor;
+      vi.advanceTimersByTime(20);
+    } while (cursor !== undefined);
+    expect(ids).toEqual(Array.from({ length: 120 }, (_, index) => `${index}`));
+  });
+
+  it("has no page that nobody was told of", async () => {
+    const { tasks, owner } = open();
+    for (const cursor of ["x", "-1", "", 5, null, "1e3"]) {
+      expect(read(await tasks.list(list(cursor), owner("a").self)).error.code).toBe(-32602);
+    }
+    expect(read(await tasks.list(list("999"), owner("a").self)).result).toEqual({ tasks: [] });
+  });
+});
