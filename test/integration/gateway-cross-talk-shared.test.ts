@@ -21,6 +21,8 @@ const asking = { elicitation: { form: {} } };
 type Caller = {
   canBeAsked: boolean;
   call(name: string, args: object, progressToken: number, leave?: AbortSignal): Promise<Outcome>;
+  /** Makes a task that asks, and waits for its result. */
+  task?(who: string, args: object, progressToken: number): Promise<Outcome>;
 };
 /** All that came, and the answer if the caller stayed. */
 type Outcome = { messages: Received[]; text: string | undefined };
@@ -28,10 +30,28 @@ type Outcome = { messages: Received[]; text: string | undefined };
 const accepted = (mark: unknown) => ({ action: "accept", content: { mark } });
 const textOf = (message: Received | undefined) => message?.result?.content?.[0]?.text;
 
-function withSession(session: CarelessSession, canBeAsked: boolean): Caller {
+function withSession(session: CarelessSession, ofTasks: CarelessSession, canBeAsked: boolean): Caller {
   let lastId = 0;
+  let before = Promise.resolve<unknown>(undefined);
+
+  async function task(who: string, args: object, progressToken: number): Promise<Outcome> {
+    const made = ofTasks.work(++lastId, who, { name: "work-on", args, _meta: { progressToken } });
+    await made.done;
+    const waits = ofTasks.about(++lastId, "tasks/result", `task of ${who}`);
+    // What belongs to no request comes on the only stream there is.
+    if (canBeAsked) await ofTasks.reply(await heard(waits, isQuestion), accepted(args));
+    const { messages, text } = await outcomeOf(waits);
+    return { messages: [...made.messages(), ...messages], text };
+  }
+
   return {
     canBeAsked,
+    /** One at a time. */
+    task(...args) {
+      const done = before.then(() => task(...args));
+      before = done.catch(() => undefined);
+      return done;
+    },
     async call(name, args, progressToken, leave) {
       const id = ++lastId;
       const hearing = session.call(id, name, args, progressToken);
@@ -91,7 +111,7 @@ async function leftIn(hearing: Heard, leave: AbortSignal): Promise<Outcome> {
 const step = fc.record({
   caller: fc.nat(callers - 1),
   act: fc.oneof(
-    { weight: 9, arbitrary: fc.constantFrom("echo", "progress", "ask") },
+    { weight: 9, arbitrary: fc.constantFrom("echo", "progress", "ask", "task") },
     { weight: 1, arbitrary: fc.constant("leave") },
   ),
   left: fc.constantFrom("progress", "ask", "ask"),
@@ -116,10 +136,11 @@ test.each([
       Array.from({ length: callers }, async (_, index) => {
         const canBeAsked = index % 3 !== 0;
         if (!hasSessions) return withoutSession(gateway, tokenOf(index), canBeAsked);
-        return withSession(await gateway.session(tokenOf(index), canBeAsked ? asking : {}), canBeAsked);
+        const open = () => gateway.session(tokenOf(index), canBeAsked ? asking : {});
+        return withSession(await open(), await open(), canBeAsked);
       }),
     );
-    const counts = { echo: 0, progress: 0, ask: 0, leave: 0 };
+    const counts = { echo: 0, progress: 0, ask: 0, leave: 0, task: 0 };
     let lastMark = 0;
     let leaving = 0;
 
@@ -127,12 +148,14 @@ test.each([
       await new Promise((resolve) => setTimeout(resolve, delayMs));
       const caller = all[index] as Caller;
       const who = `${index}/${++lastMark}.`;
-      const act = wanted === "leave" && ++leaving > mayLeave ? left : wanted;
+      const possible = wanted === "task" && caller.task === undefined ? left : wanted;
+      const act = possible === "leave" && ++leaving > mayLeave ? left : possible;
       const name = act === "leave" ? left : act;
       // The server is at work on it when its client leaves, and goes on.
       const args = { who, ms: act === "leave" ? ms + 40 : ms };
       const leave = act === "leave" ? whenAtWork(gateway, `${name} ${who}`) : undefined;
-      const { messages, text } = await caller.call(name, args, token, leave);
+      const done = act === "task" ? caller.task?.(who, args, token) : caller.call(name, args, token, leave);
+      const { messages, text } = (await done) ?? { messages: [], text: undefined };
       const marks = JSON.stringify(messages).match(/\d+\/\d+\./g) ?? [];
       expect(new Set(marks)).toEqual(new Set(marks.length === 0 ? [] : [who]));
       if (act === "echo") expect(text).toBe(`echo of ${who}`);
@@ -145,6 +168,10 @@ test.each([
         expect(text).toContain(`${who} got `);
         expect(text?.includes('"accept"')).toBe(caller.canBeAsked);
       }
+      if (act === "task") {
+        expect(text).toContain(`done for ${who}, who said ${who} got `);
+        expect(text?.includes('"accept"')).toBe(caller.canBeAsked);
+      }
       counts[act as keyof typeof counts]++;
     }
 
@@ -155,8 +182,9 @@ test.each([
       }),
       { numRuns: 2, endOnFailure: true },
     );
-    for (const act of ["echo", "progress", "ask"] as const) expect(counts[act]).toBeGreaterThan(10);
+    for (const act of ["echo", "progress", "ask"] as const) expect(counts[act]).toBeGreaterThan(5);
     expect(counts.leave).toBeGreaterThan(0);
+    if (hasSessions) expect(counts.task).toBeGreaterThan(5);
     if (isShared) expect(gateway.local.started()).toBe(1);
   },
   60_000,
