@@ -255,6 +255,16 @@ test("two sessions of the reference server have a task each, are asked for their
   expect(local.started()).toBe(1);
 });
 
+test.each([true, false])(
+  "a stateless caller of a server with sessions gets an answer, no task (shared: %s)",
+  async (isShared) => {
+    const { ask, did } = await careless({ endpoint: { isShared } });
+    const params = { name: "work", arguments: { who: "A" }, task: {} };
+    expect(await answered(ask("1", "tools/call", params))).toBe("no task for A");
+    expect(did("work A")).toBe(1);
+  },
+);
+
 const extension = { extensions: { "io.modelcontextprotocol/tasks": {} } };
 
 describe("callers of one stateless process", () => {

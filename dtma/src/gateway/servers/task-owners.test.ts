@@ -38,10 +38,10 @@ function open() {
     const call = (request: object, answer?: object, progressToken?: string): number => {
       lastId += 1;
       const sent = { message: message({ id: "theirs", ...request }), owner: self, progressToken };
-      tasks.starts(lastId, sent);
+      tasks.starts(sent);
       if (answer !== undefined) {
         tasks.answered(lastId, sent, message({ id: lastId, ...answer }));
-        tasks.over(lastId);
+        tasks.over(sent);
       }
       return lastId;
     };
@@ -219,20 +219,31 @@ describe("what the server says of a task", () => {
     const { tasks, owner, replies } = open();
     const [a, b] = [owner("a"), owner("b")];
     const wish = { message: message({ id: "t", method: "tools/call", params: { task: {} } }), progressToken: undefined };
-    tasks.starts(101, { ...wish, owner: a.self });
-    tasks.starts(102, { ...wish, owner: b.self });
+    const [ofA, ofB] = [
+      { ...wish, owner: a.self },
+      { ...wish, owner: b.self },
+    ];
+    const made = (taskId: string) => message({ id: 1, result: { task: { taskId, status: "working" } } });
+    for (const call of [ofA, ofB]) tasks.starts(call);
     tasks.told(message({ method: "notifications/tasks/status", params: { taskId: "1", status: "working" } }));
     tasks.asked(question("q", "1"));
     tasks.asked(question("nobody's", "3"));
-    tasks.answered(102, { ...wish, owner: b.self }, message({ id: 102, result: { task: { taskId: "2", status: "working" } } }));
-    tasks.over(102);
-    tasks.answered(101, { ...wish, owner: a.self }, message({ id: 101, result: { task: { taskId: "1", status: "working" } } }));
+    // Calls in two workers have the same id.
+    tasks.answered(1, ofB, made("2"));
+    tasks.over(ofB);
+    tasks.answered(1, ofA, made("1"));
     expect([a.heard, a.questions, b.heard, b.questions]).toEqual([[], [], [], []]);
     expect(replies).toEqual([]);
-    tasks.over(101);
+    tasks.over(ofA);
     expect([a.heard.length, a.questions.length]).toEqual([1, 1]);
     expect([...b.heard, ...b.questions]).toEqual([]);
     expect(replies).toEqual(['"nobody\'s" error']);
+    for (const [one, taskId] of [
+      [a, "1"],
+      [b, "2"],
+    ] as const) {
+      expect(refused(() => one.about("tasks/get", taskId))).toBeUndefined();
+    }
   });
 
   it("waits in a bounded number", () => {
@@ -276,7 +287,7 @@ describe("a question for a task", () => {
 
     const wish = { message: message({ id: "t", method: "tools/call", params: { task: {} } }), progressToken: undefined };
     const silent = { ...wish, owner: { key: "silent" } };
-    tasks.starts(101, silent);
+    tasks.starts(silent);
     tasks.answered(101, silent, message({ id: 101, result: { task: { taskId: "2", status: "working" } } }));
     tasks.asked(question("o", "2"));
     expect(replies.at(-1)).toBe('"o" error');

@@ -53,7 +53,7 @@ export type TaskServer = {
   reply(id: string, said: string | Buffer): void;
 };
 
-type OwnedCall = { message: Message; owner?: TaskOwner | undefined; progressToken: string | undefined };
+export type OwnedCall = { message: Message; owner?: TaskOwner | undefined; progressToken: string | undefined };
 
 type Task = {
   id: string;
@@ -74,7 +74,7 @@ export class TaskOwners {
   /** By the id of the question. */
   readonly #questions = new Map<string, Task>();
   /** Calls under way of which the server may make a task. */
-  readonly #making = new Map<number, TaskOwner>();
+  readonly #making = new Set<OwnedCall>();
   #held: Message[] = [];
   #lastPosition = 0;
 
@@ -82,8 +82,9 @@ export class TaskOwners {
     this.#server = server;
   }
 
-  /** The request of a call as it may go to the server under that id. Throws an UpstreamError when it may not. */
-  starts(id: number, { message, owner }: Pick<OwnedCall, "message" | "owner">): Message {
+  /** The message of a call as it may go to the server. Throws an UpstreamError when it may not. */
+  starts(call: OwnedCall, message = call.message): Message {
+    const { owner } = call;
     const named = namedTasks(message);
     if (named === undefined) throw refusing(ambiguous);
     const { method = "" } = message;
@@ -92,12 +93,15 @@ export class TaskOwners {
     if (!named.ids.every(isOwn)) throw refusing(noSuchTask);
     if (owner !== undefined && mayMakeTask(message)) {
       if (asksForTask(message) && !this.#hasRoom(owner)) throw refusing(tooManyTasks);
-      this.#making.set(id, owner);
+      this.#making.add(call);
     }
     return named.heard === undefined ? message : made(hearingOf(message, named.heard, isOwn));
   }
 
-  /** An answer has come that its client does not have yet; `call` is undefined when it waits no more. */
+  /**
+   * An answer has come that its client does not have yet; `id` is the server's for the call, which is undefined when it waits
+   * no more.
+   */
   answered(id: number, call: OwnedCall | undefined, answer: Message): void {
     if (call === undefined) {
       const left = createdTask(answer);
@@ -106,7 +110,7 @@ export class TaskOwners {
     }
     const { message, owner, progressToken } = call;
     if (owner === undefined) return;
-    if (this.#making.has(id)) {
+    if (this.#making.has(call)) {
       const state = createdTask(answer);
       if (state !== undefined) this.#add(state, owner, progressToken === undefined ? undefined : { id, token: progressToken });
     } else if (message.method !== undefined && taskMethods.has(message.method)) {
@@ -116,8 +120,8 @@ export class TaskOwners {
   }
 
   /** A call is over, and its client knows. */
-  over(id: number): void {
-    if (!this.#making.delete(id)) return;
+  over(call: OwnedCall): void {
+    if (!this.#making.delete(call)) return;
     const held = this.#held;
     this.#held = [];
     for (const message of held)
@@ -237,7 +241,7 @@ export class TaskOwners {
 
   #hasRoom(owner: TaskOwner): boolean {
     const open = this.#of(owner).filter(({ isFinished }) => !isFinished).length;
-    const making = [...this.#making.values()].filter(({ key }) => key === owner.key).length;
+    const making = [...this.#making].filter((call) => call.owner?.key === owner.key).length;
     return open + making < maxTasks;
   }
 

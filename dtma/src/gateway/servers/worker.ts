@@ -172,7 +172,7 @@ export class Worker implements UpstreamSink {
   start(call: Call): RunningCall {
     const id = ++this.#lastId;
     const wanted = this.#withoutTaskForNobody(call);
-    const message = made(asOurs(this.tasks?.starts(id, { ...call, message: wanted }) ?? wanted, call.progressToken, id));
+    const message = made(asOurs(this.tasks?.starts(call, wanted) ?? wanted, call.progressToken, id));
     this.#calls.set(id, call);
     if (call.attention === "asks") this.#asking = id;
     if (call.attention === "silent") this.#silent++;
@@ -331,10 +331,10 @@ export class Worker implements UpstreamSink {
       });
       return waits.length === 0 ? undefined : Promise.race(waits);
     }
-    if (this.tasks?.told(message) === true) return undefined;
     if (method === "notifications/progress") {
       const at = memberOf(message.text, message.params, "progressToken");
       const call = this.#calls.get(Number(tokenAt(message.text, at)));
+      if (call === undefined) this.tasks?.told(message);
       if (at === undefined || call?.progressToken === undefined) return undefined;
       return call.onNotification(made(spliced(message.bytes, [{ at, text: call.progressToken }])));
     }
@@ -344,6 +344,7 @@ export class Worker implements UpstreamSink {
       this.#finish(id)?.onFailed(endedByServer);
       return undefined;
     }
+    if (this.tasks?.told(message) === true) return undefined;
     const cause = this.#causeOf(streamId);
     // What a list or a task makes the server say must not be taken for what another client's call did.
     const isUncertain = this.#calls.size > 1 || this.#isDeaf() || this.tasks?.hasOthers(cause?.owner);
@@ -399,7 +400,7 @@ export class Worker implements UpstreamSink {
     if (call.attention === "silent") this.#silent--;
     this.lastUsedAt = Date.now();
     // Whoever ends it tells its client first.
-    if (this.tasks !== undefined) queueMicrotask(() => this.tasks?.over(id));
+    if (this.tasks !== undefined) queueMicrotask(() => this.tasks?.over(call));
     this.#onIdle(this);
     return call;
   }
