@@ -6,6 +6,7 @@ import { type Change, type Cursor, type Entities, type EntityName, entities } fr
 import { AppError } from "../../../shared/errors.ts";
 import { first } from "./migrations/001-first.ts";
 import { sync } from "./migrations/002-sync.ts";
+import { gone } from "./migrations/003-gone.ts";
 import type { Migration } from "./migrations/migration.ts";
 import { createOutbox, type LocalChange, type OutboxReader, type OutboxWriter } from "./outbox.ts";
 
@@ -18,7 +19,7 @@ INVARIANTS
 - Listeners hear of a change after it is committed, never before.
 */
 
-const migrations: Migration[] = [first, sync];
+const migrations: Migration[] = [first, sync, gone];
 
 /** The names by which rows can be found besides their id: generated columns of the migrations. */
 type Keys = {

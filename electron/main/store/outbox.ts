@@ -30,6 +30,8 @@ export type OutboxEntry = {
   mutationId: string;
   baseRevision: number | null;
   isSent: boolean;
+  /** The database was heard to have the row no more, while it was not known whether this change had arrived. */
+  isGone: boolean;
   payload: Payload;
   /** What the members of the payload were when the change was made. */
   before: Payload;
@@ -113,12 +115,13 @@ type EntryRow = {
   mutation_id: string;
   base_revision: number | null;
   is_sent: number;
+  is_gone: number;
   payload: string;
   before: string;
 };
 
 const entryColumns =
-  "SELECT q.data, o.mutation_id, o.base_revision, o.is_sent, o.payload, o.before FROM queue q JOIN outbox o ON o.id = q.id";
+  "SELECT q.data, o.mutation_id, o.base_revision, o.is_sent, o.is_gone, o.payload, o.before FROM queue q JOIN outbox o ON o.id = q.id";
 
 const entityOf: Record<string, SharedEntityName> = {
   agent: "agents",
@@ -228,14 +231,15 @@ export function createOutbox({ prepare, putChange, now }: OutboxDeps): OutboxWri
     putEntry(entry) {
       putChange(entry.change);
       prepare(
-        `INSERT INTO outbox (id, mutation_id, base_revision, is_sent, payload, before) VALUES (?, ?, ?, ?, ?, ?)
+        `INSERT INTO outbox (id, mutation_id, base_revision, is_sent, is_gone, payload, before) VALUES (?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET mutation_id = excluded.mutation_id, base_revision = excluded.base_revision,
-           is_sent = excluded.is_sent, payload = excluded.payload, before = excluded.before`,
+           is_sent = excluded.is_sent, is_gone = excluded.is_gone, payload = excluded.payload, before = excluded.before`,
       ).run(
         entry.change.id,
         entry.mutationId,
         entry.baseRevision,
         entry.isSent ? 1 : 0,
+        entry.isGone ? 1 : 0,
         JSON.stringify(entry.payload),
         JSON.stringify(entry.before),
       );
@@ -268,6 +272,7 @@ export function createOutbox({ prepare, putChange, now }: OutboxDeps): OutboxWri
       mutationId: randomUUID(),
       baseRevision,
       isSent: false,
+      isGone: false,
       payload: change.payload,
       before: valuesBefore(change, entity),
     });
@@ -349,6 +354,7 @@ export function parked(entry: OutboxEntry, reason: ErrorShape, conflict: Conflic
   return {
     ...entry,
     isSent: false,
+    isGone: false,
     change: { ...entry.change, condition: { state: "parked", since: nowMs, reason, conflict } },
   };
 }
@@ -364,6 +370,7 @@ export function requeued(
     ...changes,
     mutationId: randomUUID(),
     isSent: false,
+    isGone: false,
     change: { ...entry.change, fields: Object.keys(payload), attempts: 0, condition: { state: "queued", nextAttemptAt: null } },
   };
 }
@@ -373,12 +380,13 @@ export function inFlightError(): AppError {
   return new AppError("CHANGE_UNDER_WAY");
 }
 
-function toEntry({ data, mutation_id, base_revision, is_sent, payload, before }: EntryRow): OutboxEntry {
+function toEntry({ data, mutation_id, base_revision, is_sent, is_gone, payload, before }: EntryRow): OutboxEntry {
   return {
     change: JSON.parse(data),
     mutationId: mutation_id,
     baseRevision: base_revision,
     isSent: is_sent === 1,
+    isGone: is_gone === 1,
     payload: JSON.parse(payload),
     before: JSON.parse(before),
   };

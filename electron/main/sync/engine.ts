@@ -179,9 +179,11 @@ export function createEngine(deps: EngineDeps): Engine {
     const isHere = () => !isStopped && state.state === "online";
     while (isHere()) {
       isAwake = false;
-      for (let outcome = { sent: 1, parked: 0, nextDueAt: null as number | null }; outcome.sent > 0 && isHere(); ) {
-        outcome = await pushBatch(store, open, now);
+      for (let isMore = true; isMore && isHere(); ) {
+        const outcome = await pushBatch(store, open, now);
         ({ nextDueAt } = outcome);
+        isMore = outcome.sent > 0;
+        if (outcome.toolboxes.length > 0) deps.onToolboxes(outcome.toolboxes);
         if (outcome.sent > 0) {
           isPullWanted = true;
           log.info("outbox.pushed", { changes: outcome.sent, parked: outcome.parked });

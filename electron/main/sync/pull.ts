@@ -4,7 +4,7 @@ import type { Toolbox } from "../../../shared/model/toolbox.ts";
 import { type Liveness, syncChange } from "../../../shared/sync-protocol.ts";
 import type { Logger } from "../log.ts";
 import type { Store, Writer } from "../store/index.ts";
-import type { Chore } from "../store/outbox.ts";
+import { type Chore, mayBeApplied } from "../store/outbox.ts";
 import type { PulledPage, SharedDatabase } from "./database.ts";
 import { entityNameOf, project } from "./rows.ts";
 
@@ -105,6 +105,7 @@ function applyChange(tx: Writer, given: unknown, generation: number, seen: Seen,
   const change = parsed.data;
   const entity = entityNameOf(change.entity);
   if (change.row === null) return remove(tx, entity, change.id, seen.toolboxes);
+  for (const entry of tx.sync.entriesOf(entity, change.id)) if (entry.isGone) tx.sync.putEntry({ ...entry, isGone: false });
   const isNewToolbox = change.entity === "toolbox" && tx.sync.synced(entity, change.id) === undefined;
   tx.sync.setSynced(entity, change.id, {
     revision: change.revision,
@@ -124,12 +125,14 @@ function applyChange(tx: Writer, given: unknown, generation: number, seen: Seen,
   }
 }
 
-/** The row is gone, or may not be seen any more. */
-function remove(tx: Writer, entity: SharedEntityName, id: string, toolboxes: Set<string>): void {
+/** The row is gone at the database, or may not be seen any more. */
+export function remove(tx: Writer, entity: SharedEntityName, id: string, toolboxes: Set<string>): void {
   tx.sync.forgetSynced(entity, id);
   if (!tx.hasRow(entity, id)) return;
-  // The queued change will be answered with a conflict, and a person then chooses.
-  if (tx.sync.entriesOf(entity, id).some(({ change }) => change.kind.endsWith(".put"))) return;
+  const puts = tx.sync.entriesOf(entity, id).filter(({ change }) => change.kind.endsWith(".put"));
+  // One that has not arrived will be answered with a conflict, and a person then chooses; one that has, went with the row.
+  for (const entry of puts) if (mayBeApplied(entry)) tx.sync.putEntry({ ...entry, isGone: true });
+  if (puts.length > 0) return;
   const keys = secretsOf(tx, entity, id);
   if (keys.length > 0) tx.sync.addChore({ kind: "forget-secrets", keys });
   if (entity === "toolboxes") toolboxes.add(id);

@@ -78,6 +78,51 @@ describe("pushing", () => {
     expect(agentsThere()).toMatchObject([{ name: "second" }]);
   });
 
+  describe("a change whose answer was lost", () => {
+    const losing = () => {
+      const real = database.connect(person);
+      return { push: async (mutations: never[]) => real.push(mutations).then(() => Promise.reject(new Error("It was lost."))) };
+    };
+    let other: Computer;
+    let id: string;
+
+    beforeEach(async () => {
+      other = createComputer(() => database.connect(person), person.userId);
+      id = computer.createAgent("first");
+      await computer.settle();
+      await other.pullAll();
+    });
+    afterEach(() => other.discard());
+
+    it("gives way to what somebody else made of the row afterwards", async () => {
+      computer.changeAgent(id, { name: "mine" });
+      await expect(computer.push(losing())).rejects.toThrow();
+      await other.pullAll();
+      other.changeAgent(id, { name: "theirs" });
+      await other.settle();
+      await computer.pullAll();
+      expect(computer.store.get("agents", id)).toMatchObject({ name: "mine" });
+      await computer.settle();
+      expect(computer.store.get("agents", id)).toMatchObject({ name: "theirs" });
+      expect(queue()).toEqual([]);
+    });
+
+    it.each(["changed", "created"])("goes with its row when that was %s and somebody else deleted it", async (what) => {
+      const row = what === "created" ? computer.createAgent("new") : id;
+      if (what === "changed") computer.changeAgent(row, { name: "mine" });
+      await expect(computer.push(losing())).rejects.toThrow();
+      if (what === "created") await computer.pullAll();
+      await other.pullAll();
+      other.deleteAgent(row);
+      await other.settle();
+      await computer.pullAll();
+      await computer.settle();
+      expect(agentsThere().map((each) => each.id)).not.toContain(row);
+      expect(computer.store.list("agents").map((each) => each.id)).not.toContain(row);
+      expect(queue()).toEqual([]);
+    });
+  });
+
   it("holds back what builds on a refused change, and nothing else", async () => {
     const refused = computer.createAgent("refused");
     const link = computer.connect(refused, serverId);

@@ -6,6 +6,7 @@ import { pushLimit } from "../../../shared/sync-protocol.ts";
 import type { Store, Writer } from "../store/index.ts";
 import { flattened, type OutboxEntry, parked, requeued } from "../store/outbox.ts";
 import type { SharedDatabase } from "./database.ts";
+import { remove } from "./pull.ts";
 import { project } from "./rows.ts";
 
 /*
@@ -73,7 +74,8 @@ export function areIndependent(earlier: OutboxEntry, later: OutboxEntry): boolea
   return !needsOf(later).includes(subjectOf(earlier)) && !needsOf(earlier).includes(subjectOf(later));
 }
 
-export type PushOutcome = { sent: number; parked: number; nextDueAt: number | null };
+/** `toolboxes`: those that went at the database and now here, too. */
+export type PushOutcome = { sent: number; parked: number; toolboxes: string[]; nextDueAt: number | null };
 
 /**
  * Sends one batch. Rejects when the call failed; the changes then wait under their keys. A call that the database refuses
@@ -86,7 +88,7 @@ export async function pushBatch(
   limit?: number,
 ): Promise<PushOutcome> {
   const { entries, nextDueAt } = pickBatch(store.sync.entries(), now(), limit);
-  if (entries.length === 0) return { sent: 0, parked: 0, nextDueAt };
+  if (entries.length === 0) return { sent: 0, parked: 0, toolboxes: [], nextDueAt };
   store.write((tx) => {
     for (const entry of entries) {
       const condition = { state: "sending", since: now() } as const;
@@ -102,7 +104,7 @@ async function send(
   database: Pick<SharedDatabase, "push">,
   entries: OutboxEntry[],
   now: () => number,
-): Promise<{ sent: number; parked: number }> {
+): Promise<Omit<PushOutcome, "nextDueAt">> {
   let results: MutationResult[];
   try {
     ({ results } = await database.push(entries.map(toMutation)));
@@ -118,20 +120,25 @@ async function send(
       const middle = Math.ceil(entries.length / 2);
       const first = await send(store, database, entries.slice(0, middle), now);
       const second = await send(store, database, entries.slice(middle), now);
-      return { sent: first.sent + second.sent, parked: first.parked + second.parked };
+      return {
+        sent: first.sent + second.sent,
+        parked: first.parked + second.parked,
+        toolboxes: [...first.toolboxes, ...second.toolboxes],
+      };
     }
     results = [{ id: "", status: "rejected", revision: null, row: null, code: "INVALID_INPUT", message: failure.message }];
   }
   return store.write((tx) => {
     const held = new Set<string>();
+    const toolboxes = new Set<string>();
     for (const [index, entry] of entries.entries()) {
       const result = results[index];
       const current = tx.sync.entry(entry.change.id);
       if (result === undefined || current === undefined) continue;
-      const isSettled = settle(tx, current, result, held, now());
+      const isSettled = settle(tx, current, result, { held, toolboxes }, now());
       if (!isSettled) held.add(subjectOf(current));
     }
-    return { sent: entries.length, parked: held.size };
+    return { sent: entries.length, parked: held.size, toolboxes: [...toolboxes] };
   });
 }
 
@@ -159,13 +166,15 @@ export function recoverQueue(store: Store): void {
   );
 }
 
+type Seen = { held: ReadonlySet<string>; toolboxes: Set<string> };
+
 /** Acts on the answer to one change. False: it stays in the queue, and holds back what builds on it. */
-function settle(tx: Writer, entry: OutboxEntry, result: MutationResult, held: ReadonlySet<string>, nowMs: number): boolean {
+function settle(tx: Writer, entry: OutboxEntry, result: MutationResult, seen: Seen, nowMs: number): boolean {
   const { entity, entityId } = entry.change;
   switch (result.status) {
     case "applied":
     case "duplicate":
-      accept(tx, entry, result.revision);
+      accept(tx, entry, result.revision, seen.toolboxes);
       return true;
     case "conflict":
       return settleConflict(tx, entry, result, nowMs);
@@ -175,7 +184,7 @@ function settle(tx: Writer, entry: OutboxEntry, result: MutationResult, held: Re
         tx.sync.removeEntry(entry.change.id);
         return true;
       }
-      if (result.code === "NOT_FOUND" && needsOf(entry).some((key) => held.has(key))) {
+      if (result.code === "NOT_FOUND" && needsOf(entry).some((key) => seen.held.has(key))) {
         tx.sync.putEntry(requeued(entry));
         return false;
       }
@@ -201,10 +210,14 @@ function isPut({ change }: OutboxEntry): boolean {
   return change.kind.endsWith(".put");
 }
 
-/** The database has the change: its row is now what was sent, and later changes of the row build on the new revision. */
-function accept(tx: Writer, entry: OutboxEntry, revision: number | null): void {
+/**
+ * The database has the change: its row is now what was sent, or what others made of it since, and later changes of the row
+ * build on the new revision.
+ */
+function accept(tx: Writer, entry: OutboxEntry, revision: number | null, toolboxes: Set<string>): void {
   const { entity, entityId } = entry.change;
   tx.sync.removeEntry(entry.change.id);
+  if (entry.isGone) return remove(tx, entity, entityId, toolboxes);
   const known = tx.sync.synced(entity, entityId);
   if (isPut(entry)) {
     if (revision === null) return;
@@ -216,6 +229,7 @@ function accept(tx: Writer, entry: OutboxEntry, revision: number | null): void {
     const isOnlyOurs = entry.baseRevision === null || revision <= entry.baseRevision + 1;
     if (next !== undefined && !next.isSent && next.baseRevision === entry.baseRevision && isOnlyOurs)
       tx.sync.putEntry({ ...next, baseRevision: revision });
+    if (known !== undefined && revision <= known.revision) project(tx, entity, entityId);
   } else if (revision === null) {
     tx.sync.forgetSynced(entity, entityId);
     if (entity === "connections") tx.sync.addChore({ kind: "forget-secrets", keys: [{ kind: "connection", id: entityId }] });
