@@ -186,42 +186,68 @@ describe("the sessions towards MCP endpoints", () => {
 });
 
 describe("arguments that a tool wants as headers", () => {
-  it("are sent as headers, also when the tool asks for others than it did when it was listed", async () => {
-    let header = "Region";
-    const refused: (string | undefined)[] = [];
-    const server = createServer(async (request, response) => {
-      const { id, method, params } = JSON.parse(await text(request));
-      const got = String(request.headers[`mcp-param-${header.toLowerCase()}`] ?? "");
-      const inputSchema = { type: "object", properties: { region: { type: "string", "x-mcp-header": header } } };
-      const answers: Record<string, () => unknown> = {
+  type Message = { method: string; params: { arguments: { region?: string } } };
+  let server: Server;
+  let to: McpTarget;
+  afterEach(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  /** A stateless endpoint with one tool; `answer` is that of the tool, undefined refuses the headers. */
+  async function serve(inputSchema: () => object, answer: (message: Message, request: IncomingMessage) => object | undefined) {
+    server = createServer(async (request, response) => {
+      const { id, ...message } = JSON.parse(await text(request)) as Message & { id: number };
+      const results: Record<string, () => object> = {
         "server/discover": () => ({ supportedVersions: ["2026-07-28"], capabilities: { tools: {} } }),
-        "tools/list": () => ({ tools: [{ name: "where", inputSchema }] }),
-        "tools/call": () => got === params.arguments.region && { content: [{ type: "text", text: `${header}: ${got}` }] },
+        "tools/list": () => ({ tools: [{ name: "where", inputSchema: inputSchema() }] }),
       };
-      const result = answers[method]?.();
-      if (result === false) refused.push(header);
-      const error = { code: -32020, message: "The headers do not fit the body." };
+      const result = results[message.method]?.() ?? answer(message, request);
       const about = { ttlMs: 0, cacheScope: "private", resultType: "complete" };
+      const said = result ? { result: { ...about, ...result } } : { error: { code: -32020, message: "So not." } };
       response.writeHead(result ? 200 : 400, { "content-type": "application/json" });
-      response.end(JSON.stringify({ jsonrpc: "2.0", id, ...(result ? { result: { ...about, ...result } } : { error }) }));
+      response.end(JSON.stringify({ jsonrpc: "2.0", id, ...said }));
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
-    const to = { ...target, endpoint: { url, fetch: http.fetch } };
-    const where = async () => {
-      const options = { signal: never, onProgress: () => undefined };
-      return (await sessions.callTool("connection", to, { name: "where", arguments: { region: "here" } }, options)).content;
-    };
-    try {
-      await sessions.listTools("connection", to);
-      expect(await where()).toEqual([{ type: "text", text: "Region: here" }]);
-      expect(refused).toEqual([]);
-      header = "Place";
-      expect(await where()).toEqual([{ type: "text", text: "Place: here" }]);
-      expect(refused).toEqual(["Place"]);
-    } finally {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    }
+    to = { ...target, endpoint: { url, fetch: http.fetch } };
+  }
+
+  const where = async () => {
+    const options = { signal: never, onProgress: () => undefined };
+    return (await sessions.callTool("connection", to, { name: "where", arguments: { region: "here" } }, options)).content;
+  };
+
+  it("are sent as headers, also when the tool asks for others than it did when it was listed", async () => {
+    let header = "Region";
+    const refused: string[] = [];
+    await serve(
+      () => ({ type: "object", properties: { region: { type: "string", "x-mcp-header": header } } }),
+      ({ params }, request) => {
+        const got = request.headers[`mcp-param-${header.toLowerCase()}`];
+        if (got === params.arguments.region) return { content: [{ type: "text", text: `${header}: ${got}` }] };
+        refused.push(header);
+        return undefined;
+      },
+    );
+    await sessions.listTools("connection", to);
+    expect(await where()).toEqual([{ type: "text", text: "Region: here" }]);
+    expect(refused).toEqual([]);
+    header = "Place";
+    expect(await where()).toEqual([{ type: "text", text: "Place: here" }]);
+    expect(refused).toEqual(["Place"]);
+  });
+
+  it("are no reason to call a tool twice that wants none and fails with the same code", async () => {
+    let ran = 0;
+    await serve(
+      () => ({ type: "object" }),
+      () => {
+        ran += 1;
+        return undefined;
+      },
+    );
+    await expect(where()).rejects.toMatchObject({ code: "TOOL_FAILED", message: "So not." });
+    expect(ran).toBe(1);
   });
 });

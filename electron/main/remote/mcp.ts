@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import {
   Client,
   ProtocolError,
@@ -228,7 +229,11 @@ export function createMcpSessions(
           });
         const result = await attempt().catch(async (error: unknown) => {
           if (!(error instanceof ProtocolError && error.code === headerMismatch)) throw error;
+          const before = session.schemas.get(call.name);
           await list(session, signal);
+          const wanted = session.schemas.get(call.name);
+          // Only then it was refused for its headers; the code may be a server's own.
+          if (isDeepStrictEqual(before, wanted) || !(wantsHeaders(before) || wantsHeaders(wanted))) throw error;
           return attempt();
         });
         return {
@@ -245,6 +250,10 @@ export function createMcpSessions(
       await Promise.all([...living].map(end));
     },
   };
+}
+
+function wantsHeaders(schema: Tool["inputSchema"] | undefined): boolean {
+  return schema !== undefined && JSON.stringify(schema).includes('"x-mcp-header"');
 }
 
 function stillRefused({ endpoint }: McpTarget, cause: AccessNeeded): AppError {
