@@ -53,6 +53,7 @@ export async function createControlCentre(settings: Settings, log: Logger, { ope
   const signIns = createSignIns({
     secrets: secretsOf(vault, "sign-in"),
     clientSecrets: secretsOf(vault, "sign-in-client"),
+    connections: () => store.list("connections").map(({ id }) => id),
     openPage,
     onWaiting: (waiting) => facts.set({ signIns: waiting }),
     onClientsNeeded: (needed) => facts.set({ neededClients: needed }),

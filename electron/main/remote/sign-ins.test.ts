@@ -53,6 +53,7 @@ function open(lifetimeMs?: number): void {
   const made = createSignIns({
     secrets: placeIn(vault),
     clientSecrets: placeIn(clientVault),
+    connections: () => ["connection", "other"],
     openPage: (url) => {
       pages.push(url);
       visit(url);
@@ -369,6 +370,7 @@ describe("an authorization server that registers nobody", () => {
     expect(await signIns.accessToken("connection", target.endpoint.url)).toMatch(/^access-/);
 
     await signIns.forgetClient(gate.url);
+    expect(vault.size).toBe(0);
     expect(await signIns.clientOf("connection")).toBeNull();
     expect(await signIns.accessToken("connection", target.endpoint.url)).toBeUndefined();
     expect(clientVault.size).toBe(0);

@@ -45,6 +45,8 @@ export interface SignIns {
 export type SignInsDeps = {
   secrets: Secrets;
   clientSecrets: Secrets;
+  /** All that may have signed in. */
+  connections(): string[];
   /** Opens a page in the system's browser. */
   openPage(url: string): void;
   /** Told who is waited for, whenever that changes. */
@@ -58,7 +60,7 @@ export type SignInsDeps = {
 type UnderWay = { outcome: Promise<boolean>; waiting: number; ending: AbortController };
 
 export function createSignIns(deps: SignInsDeps): SignIns {
-  const { secrets, clientSecrets, openPage, onWaiting, onClientsNeeded, log, lifetimeMs } = deps;
+  const { secrets, clientSecrets, connections, openPage, onWaiting, onClientsNeeded, log, lifetimeMs } = deps;
   const store = createAccessStore(secrets);
   const clients = createClientStore(clientSecrets);
   const openWayBack = createWaysBack();
@@ -94,6 +96,15 @@ export function createSignIns(deps: SignInsDeps): SignIns {
     const met = [...needs.values()].filter(isMet);
     for (const { connectionId } of met) needs.delete(connectionId);
     if (met.length > 0) onClientsNeeded([...needs.values()]);
+  }
+
+  /** What came to a client that is not in use at its issuer any more goes. */
+  async function forgetUnused(issuer: string): Promise<void> {
+    const given = await clients.of(issuer);
+    for (const connectionId of connections()) {
+      const client = await store.clientOf(connectionId);
+      if (client?.issuer === issuer && !isInUse(client, given)) await store.forget(connectionId);
+    }
   }
 
   /** The pages that were opened with another client lead nowhere now. */
@@ -182,12 +193,14 @@ export function createSignIns(deps: SignInsDeps): SignIns {
       await clients.give(client);
       log.info("sign-in.client-given", { host: new URL(client.issuer).host });
       endPagesAt(client.issuer);
+      await forgetUnused(client.issuer);
       needNoMore((need) => need.client.issuer === client.issuer);
     },
     async forgetClient(issuer) {
       await clients.forget(issuer);
       log.info("sign-in.client-forgotten", { host: new URL(issuer).host });
       endPagesAt(issuer);
+      await forgetUnused(issuer);
       needNoMore((need) => need.client.issuer === issuer);
     },
     close() {
