@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { inParts } from "./in-parts.ts";
+import { inTurns } from "./in-turns.ts";
 import type { Keychain } from "./keychain.ts";
 
 const entryBytes = 40;
@@ -16,7 +17,7 @@ function shortKeychain() {
     },
     delete: async (account) => void entries.delete(account),
   };
-  return { entries, keychain: inParts(keychain, entryBytes), takeOnly: (count: number) => (takes = count) };
+  return { entries, keychain: inTurns(inParts(keychain, entryBytes)), takeOnly: (count: number) => (takes = count) };
 }
 
 it.each(["", "short", "ü".repeat(20), "ü".repeat(21), "long ".repeat(100), "in-parts:2:of something else"])(
@@ -56,4 +57,16 @@ it("a secret of which a part is missing is not given back in part", async () => 
   await keychain.set("one", "long ".repeat(50));
   entries.delete([...entries.keys()].find((account) => account.endsWith(".1")) ?? "");
   await expect(keychain.get("one")).rejects.toThrow("missing");
+});
+
+it("changes of one secret that are made at once are made in their order, and whole", async () => {
+  const { keychain, entries } = shortKeychain();
+  await Promise.all([
+    keychain.set("one", "long ".repeat(50)),
+    keychain.set("one", "longer ".repeat(60)),
+    keychain.delete("one"),
+  ]);
+  expect([...entries]).toEqual([]);
+  const [, read] = await Promise.all([keychain.set("one", "again ".repeat(50)), keychain.get("one")]);
+  expect(read).toBe("again ".repeat(50));
 });
