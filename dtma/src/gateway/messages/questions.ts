@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { metaKeys } from "./envelope.ts";
 import { errorCodeAt, errorCodes, type Message, memberOf, membersAt, type Span, stringAt } from "./json-rpc.ts";
 import { type Edit, insertion, rawMember, spliced, withoutMember } from "./splice.ts";
+import { isStatelessError } from "./stateless.ts";
 
 /*
 How what a server with sessions says reads in the stateless revisions (MCP 2026-07-28, "Multi Round-Trip Requests"): its
@@ -56,11 +57,13 @@ const resourceNotFound = "-32002";
 export function statelessAnswer(method: string, answer: Message, serverInfo: Buffer | undefined): Buffer {
   const { text, result } = answer;
   if (result === undefined) {
-    if (method !== "resources/read") return answer.bytes;
-    const code = errorCodeAt(answer);
-    return code && text.slice(code.start, code.end) === resourceNotFound
-      ? spliced(answer.bytes, [{ at: code, text: "-32602" }])
-      : answer.bytes;
+    const at = errorCodeAt(answer);
+    if (at === undefined) return answer.bytes;
+    const code = text.slice(at.start, at.end);
+    if (method === "resources/read" && code === resourceNotFound) return spliced(answer.bytes, [{ at, text: "-32602" }]);
+    // What the code of a server means to its tool's users, a client of this revision would take for a word of the protocol.
+    if (isStatelessError(Number(code))) return spliced(answer.bytes, [{ at, text: String(errorCodes.failed) }]);
+    return answer.bytes;
   }
   const info: [string, string][] = serverInfo === undefined ? [] : [[metaKeys.serverInfo, serverInfo.toString("utf8")]];
   const meta = memberOf(text, result, "_meta");
