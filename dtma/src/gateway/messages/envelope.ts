@@ -63,11 +63,11 @@ export function readEnvelope(request: IncomingMessage, message: Message): Envelo
   if (methodHeader !== method) {
     return mismatch(`The header Mcp-Method ${methodHeader === undefined ? "is missing" : "does not match the body"}.`);
   }
-  const nameKey = named[method];
-  if (nameKey !== undefined) {
+  const nameKey = named[method] ?? namedTask[method];
+  const nameHeader = header(request, "mcp-name");
+  if (nameHeader === undefined && named[method] !== undefined) return mismatch("The header Mcp-Name is missing.");
+  if (nameKey !== undefined && nameHeader !== undefined) {
     const name = stringAt(text, memberOf(text, message.params, nameKey));
-    const nameHeader = header(request, "mcp-name");
-    if (nameHeader === undefined) return mismatch("The header Mcp-Name is missing.");
     if (name !== undefined && decoded(nameHeader) !== name) return mismatch("The header Mcp-Name does not match the body.");
   }
   const capabilities = memberOf(text, meta, metaKeys.capabilities);
@@ -98,7 +98,7 @@ export function parameterHeaders(request: IncomingMessage): Record<string, strin
 
 /** The member that `Mcp-Name` repeats. */
 export const named: Record<string, string> = { "tools/call": "name", "prompts/get": "name", "resources/read": "uri" };
-/** The same of the tasks extension, towards servers: clients leave it out. */
+/** The same of the tasks extension; some clients leave it out. */
 export const namedTask: Record<string, string> = { "tasks/get": "taskId", "tasks/update": "taskId", "tasks/cancel": "taskId" };
 
 function metaVersion(message: Message): string | undefined {

@@ -129,6 +129,11 @@ export function membersAt(text: string, start: number): { members: Member[]; end
   }
 }
 
+/** The members of the object at `span`; none when there is no well-formed object. */
+export function membersIn(text: string, span: Span | undefined): Member[] {
+  return (span && membersAt(text, span.start)?.members) ?? [];
+}
+
 /** The elements of the array that starts at `start`, undefined when there is no well-formed array. */
 export function elementsAt(text: string, start: number): Span[] | undefined {
   if (text.charCodeAt(start) !== 0x5b) return undefined;

@@ -1,11 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { type Message, made } from "./json-rpc.ts";
-import { createdTask, hearingOf, mayMakeTask, namedTasks, relatedTask, withoutTask, withoutTasks } from "./tasks.ts";
+import { type Message, made, membersIn } from "./json-rpc.ts";
+import { spliced } from "./splice.ts";
+import * as tasks from "./tasks.ts";
+import { createdTask, hearingOf, relatedTask, withoutTask, withoutTasks } from "./tasks.ts";
 
 const message = (value: object): Message => made(JSON.stringify({ jsonrpc: "2.0", ...value }));
 const request = (method: string, params?: object): Message => message({ id: 1, method, ...(params && { params }) });
 const raw = (params: string, method = '"method":"tasks/get"'): Message =>
   made(`{"jsonrpc":"2.0","id":1,${method},"params":${params}}`);
+const namedTasks = (one: Message) => tasks.namedTasks(one, membersIn(one.text, one.params));
+const mayMakeTask = (one: Message) => tasks.mayMakeTask(one, membersIn(one.text, one.params));
 const related = "io.modelcontextprotocol/related-task";
 
 describe("the tasks that a request names", () => {
@@ -42,11 +46,19 @@ describe("the tasks that a request names", () => {
     expect(namedTasks(ambiguous)).toBeUndefined();
   });
 
+  it("are not looked for where they decide nothing", () => {
+    const almost = { taskID: 7, Task: 1, TASK: 2, Notifications: [], notifications: { taskids: [] } };
+    expect(namedTasks(request("acme/jobs", almost))).toEqual({ ids: [], heard: undefined });
+    const heard = namedTasks(request("subscriptions/listen", { taskID: 7, Task: 1, notifications: { taskIds: [] } }));
+    expect(heard?.heard).toBeDefined();
+    expect(namedTasks(request("tasks/get", { taskId: "a", Task: 1, Notifications: 2 }))?.ids).toEqual(["a"]);
+  });
+
   it("are heard of only if they are its own", () => {
     const listen = raw('{"notifications":{"taskIds":["a","ä","b",5],"x":1}}', '"method":"subscriptions/listen"');
     const heard = namedTasks(listen)?.heard;
     if (heard === undefined) throw new Error("nothing is heard");
-    const own = JSON.parse(hearingOf(listen, heard, (id) => id !== "b").toString());
+    const own = JSON.parse(spliced(listen.bytes, [hearingOf(listen, heard, (id) => id !== "b")]).toString());
     expect(own.params).toEqual({ notifications: { taskIds: ["a", "ä"], x: 1 } });
     expect(namedTasks(request("tools/call", { notifications: { taskIds: ["a"] } }))?.heard).toBeUndefined();
   });

@@ -1,7 +1,7 @@
 import { areAmbiguous, folded } from "./ambiguity.ts";
 import { metaKeys } from "./envelope.ts";
-import { elementsAt, type Member, type Message, memberOf, membersAt, readMessage, type Span, stringAt } from "./json-rpc.ts";
-import { spliced, withoutMember } from "./splice.ts";
+import { elementsAt, type Member, type Message, memberOf, membersIn, readMessage, type Span, stringAt } from "./json-rpc.ts";
+import { type Edit, spliced, withoutMember } from "./splice.ts";
 
 /*
 Tasks as messages tell of them: those of sessions (MCP 2025-11-25, "Tasks") and those of the stateless revisions (extension
@@ -23,7 +23,7 @@ export type TaskState = { id: string; isFinished: boolean; ttlMs: number | undef
 
 /** The task that the object at `span` describes. */
 export function taskAt({ text }: Message, span: Span | undefined): TaskState | undefined {
-  const members = (span && membersAt(text, span.start)?.members) ?? [];
+  const members = membersIn(text, span);
   const at = (key: string): Member | undefined => members.findLast((member) => member.key === key);
   const id = stringAt(text, at("taskId"));
   if (id === undefined) return undefined;
@@ -41,16 +41,22 @@ export function createdTask(answer: Message): TaskState | undefined {
 }
 
 /** A client with a session wants a task instead of the answer. */
-export function asksForTask({ text, params }: Message): boolean {
-  return memberOf(text, params, "task") !== undefined;
+export function asksForTask(params: Member[]): boolean {
+  return params.some(({ key }) => key === "task");
 }
 
 /** The server may make a task of it: because a session asks for one, or because a stateless client knows them. */
-export function mayMakeTask(message: Message): boolean {
-  if (asksForTask(message)) return true;
-  const { text, params, method } = message;
-  const capabilities = memberOf(text, memberOf(text, params, "_meta"), metaKeys.capabilities);
-  return method === "tools/call" && memberOf(text, memberOf(text, capabilities, "extensions"), tasksExtension) !== undefined;
+export function mayMakeTask({ text, method }: Message, params: Member[]): boolean {
+  if (asksForTask(params)) return true;
+  if (method !== "tools/call") return false;
+  const meta = params.findLast(({ key }) => key === "_meta");
+  const extensions = memberOf(text, memberOf(text, meta, metaKeys.capabilities), "extensions");
+  return memberOf(text, extensions, tasksExtension) !== undefined;
+}
+
+/** The task that a request is about; undefined when it is about none. */
+export function taskNamed({ text, method, params }: Message): string | undefined {
+  return method !== undefined && taskMethods.has(method) ? stringAt(text, memberOf(text, params, "taskId")) : undefined;
 }
 
 /** The task that a message of the server belongs to, on a server with sessions. */
@@ -66,20 +72,18 @@ export type NamedTasks = {
   heard: Span | undefined;
 };
 
-/** The tasks that a request names; undefined when it can be read in more than one way. */
-export function namedTasks(message: Message): NamedTasks | undefined {
-  const { text, method = "" } = message;
+/** The tasks that a request names, whose params have these members; undefined when it can be read in more than one way. */
+export function namedTasks({ text, members, method = "" }: Message, params: Member[]): NamedTasks | undefined {
   const isAboutTask = method.startsWith("tasks/");
-  if (areAmbiguous(message.members) || (!isAboutTask && folded(method).startsWith("tasks/"))) return undefined;
-  const at = (members: Member[], key: string): Member | undefined => members.find((member) => member.key === key);
-  const within = (span: Span | undefined): Member[] => (span && membersAt(text, span.start)?.members) ?? [];
-  const params = within(message.params);
-  const meta = within(at(params, "_meta"));
+  const listens = method === "subscriptions/listen";
+  if (areAmbiguous(members) || (!isAboutTask && folded(method).startsWith("tasks/"))) return undefined;
+  const at = (those: Member[], key: string): Member | undefined => those.find((member) => member.key === key);
+  const meta = membersIn(text, at(params, "_meta"));
   const relation = at(meta, relatedTaskKey);
-  const related = within(relation);
-  const notifications = within(at(params, "notifications"));
+  const related = membersIn(text, relation);
+  const notifications = listens ? membersIn(text, at(params, "notifications")) : [];
   if (
-    areAmbiguous(params, ["_meta", "task", "taskId", "notifications"]) ||
+    areAmbiguous(params, ["_meta", ...(isAboutTask ? ["taskId"] : []), ...(listens ? ["notifications"] : [])]) ||
     areAmbiguous(meta, [relatedTaskKey]) ||
     areAmbiguous(related, ["taskId"]) ||
     areAmbiguous(notifications, ["taskIds"])
@@ -91,15 +95,14 @@ export function namedTasks(message: Message): NamedTasks | undefined {
       ...(isAboutTask ? [stringAt(text, at(params, "taskId"))] : []),
       ...(relation === undefined ? [] : [stringAt(text, at(related, "taskId"))]),
     ],
-    heard: method === "subscriptions/listen" ? at(notifications, "taskIds") : undefined,
+    heard: at(notifications, "taskIds"),
   };
 }
 
-/** The request for notifications of those tasks only that `isOwn` says. */
-export function hearingOf(message: Message, heard: Span, isOwn: (id: string) => boolean): Buffer {
-  const { text } = message;
+/** Makes a request one for notifications of those tasks only that `isOwn` says. */
+export function hearingOf({ text }: Message, heard: Span, isOwn: (id: string) => boolean): Edit {
   const ids = (elementsAt(text, heard.start) ?? []).flatMap((span) => stringAt(text, span) ?? []);
-  return spliced(message.bytes, [{ at: heard, text: JSON.stringify(ids.filter(isOwn)) }]);
+  return { at: heard, text: JSON.stringify(ids.filter(isOwn)) };
 }
 
 /** The request without its wish for a task. */

@@ -1,5 +1,5 @@
 import type { Failure } from "../messages/failure.ts";
-import { type JsonRpcError, type Message, readMessage } from "../messages/json-rpc.ts";
+import { type JsonRpcError, type Message, made } from "../messages/json-rpc.ts";
 import type { Upstream, UpstreamSink } from "./upstream.ts";
 
 /*
@@ -131,7 +131,5 @@ function parse(bytes: Buffer): Said | undefined {
 }
 
 function toMessage(body: Record<string, unknown>): Message {
-  const message = readMessage(Buffer.from(JSON.stringify({ jsonrpc: "2.0", ...body })));
-  if (message === undefined) throw new Error("A message of our own is no message.");
-  return message;
+  return made(JSON.stringify({ jsonrpc: "2.0", ...body }));
 }

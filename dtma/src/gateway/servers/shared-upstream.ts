@@ -6,7 +6,6 @@ import {
   made,
   memberOf,
   progressTokenOf,
-  type Span,
   stringAt,
   tokenAt,
 } from "../messages/json-rpc.ts";
@@ -16,7 +15,7 @@ import { spliced, withId } from "../messages/splice.ts";
 import { taskMethods, tasksRevision, withoutTasks } from "../messages/tasks.ts";
 import type { TaskOwner } from "./task-owners.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
-import type { Attention, RunningCall, Welcome, Worker } from "./worker.ts";
+import type { Attention, RunningCall, Worker } from "./worker.ts";
 import type { Want, WorkerPool } from "./worker-pool.ts";
 
 /*
@@ -105,7 +104,7 @@ export function createSharedUpstream(
   function forget(id: string): void {
     const call = running.get(id);
     running.delete(id);
-    for (const [question, owner] of questions) if (owner === call) questions.delete(question);
+    for (const [question, from] of questions) if (from === call) questions.delete(question);
   }
 
   function attentionOf(message: Message): Attention {
@@ -135,22 +134,28 @@ export function createSharedUpstream(
     const isOlder = asked !== undefined && at !== undefined && sessionRevisions.has(asked) && asked < own;
     const bytes = isOlder ? spliced(answer.bytes, [{ at, text: JSON.stringify(asked) }]) : answer.bytes;
     const hasTasks = (isOlder ? asked : own) >= tasksRevision;
-    if (hasTasks && offeredTasks(said) !== undefined) owner = ownerOf(worker);
+    if (hasTasks && said.tasks !== undefined) owner = ownerOf(worker);
     await tell(hasTasks ? bytes : withoutTasks(bytes), streamId);
   }
 
   function ownerOf({ tasks }: Worker): TaskOwner {
-    return {
+    const self: TaskOwner = {
       key: stop,
-      onNotification: (told) => void tell(told.bytes, undefined),
-      onAsk: (asked) => ask(asked, tasks, undefined),
+      onNotification(told) {
+        if (told.method === "notifications/cancelled") {
+          questions.delete(tokenAt(told.text, memberOf(told.text, told.params, "requestId")) ?? "null");
+        }
+        void tell(told.bytes, undefined);
+      },
+      onAsk: (asked) => ask(asked, { reply: (id, said) => tasks.reply(self, id, said) }, undefined),
     };
+    return self;
   }
 
   /** Its tasks only, whatever the server would list. */
   async function listTasks(message: Message, streamId: number | undefined): Promise<void> {
-    const canList = memberOf(worker?.welcome?.message.text ?? "", offeredTasks(worker?.welcome), "list") !== undefined;
-    const list = canList && owner !== undefined ? await worker?.tasks?.list(message, owner) : undefined;
+    const canList = memberOf(worker?.welcome?.message.text ?? "", worker?.welcome?.tasks, "list") !== undefined;
+    const list = canList && owner !== undefined ? await worker?.tasks.list(message, owner) : undefined;
     await tell(list ?? errorAnswer(message.id, noTasks), streamId);
   }
 
@@ -226,7 +231,7 @@ export function createSharedUpstream(
       stop.abort(cancelled);
       for (const call of running.values()) call.cancel();
       running.clear();
-      if (owner !== undefined) worker?.tasks?.end(owner.key);
+      if (owner !== undefined) worker?.tasks.end(owner.key);
       stopListening?.();
       for (const uri of uris) worker?.unsubscribe(uri);
       uris.clear();
@@ -242,11 +247,6 @@ const tooMany = {
 const noTasks = { code: -32601, message: "The server does not offer this." };
 const cancelled = new UpstreamError({ status: 200, error: { code: errorCodes.failed, message: "The request was cancelled." } });
 const notReady = { status: 502, error: { code: errorCodes.failed, message: "The server's process is not ready." } };
-
-function offeredTasks(said: Welcome | undefined): Span | undefined {
-  const capabilities = said && memberOf(said.message.text, said.result, "capabilities");
-  return said && memberOf(said.message.text, capabilities, "tasks");
-}
 
 /** Wants what the server logs meanwhile. */
 function isLogged(message: Message): boolean {

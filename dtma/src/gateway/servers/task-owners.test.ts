@@ -1,23 +1,25 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Message, made } from "../messages/json-rpc.ts";
-import { type TaskOwner, TaskOwners } from "./task-owners.ts";
+import { type Message, made, membersIn } from "../messages/json-rpc.ts";
+import { type OwnedCall, type TaskOwner, TaskOwners } from "./task-owners.ts";
 import { UpstreamError } from "./upstream.ts";
 
 type Said = { id?: unknown; method?: string; params?: Record<string, unknown> };
 
 const message = (value: object): Message => made(JSON.stringify({ jsonrpc: "2.0", ...value }));
 const related = (taskId: string) => ({ _meta: { "io.modelcontextprotocol/related-task": { taskId } } });
+const start = (tasks: TaskOwners, call: OwnedCall) => tasks.starts(call, membersIn(call.message.text, call.message.params));
 const question = (id: string, taskId: string) => message({ id, method: "elicitation/create", params: related(taskId) });
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 /** Owners of tasks in front of a server that knows what it is told to know. */
-function open() {
+function open({ hasOneClient = false } = {}) {
   const asked: string[] = [];
   const replies: string[] = [];
   const states = new Map<string, object>();
   const tasks = new TaskOwners({
+    hasOneClient,
     async ask(method, taskId) {
       asked.push(`${method} ${taskId}`);
       const result = states.get(taskId);
@@ -38,7 +40,7 @@ function open() {
     const call = (request: object, answer?: object, progressToken?: string): number => {
       lastId += 1;
       const sent = { message: message({ id: "theirs", ...request }), owner: self, progressToken };
-      tasks.starts(sent);
+      start(tasks, sent);
       if (answer !== undefined) {
         tasks.answered(lastId, sent, message({ id: lastId, ...answer }));
         tasks.over(sent);
@@ -83,13 +85,32 @@ describe("a task", () => {
     expect(refused(() => a.about("tasks/steal", "1"))).toBe(-32601);
   });
 
-  it("stays its first maker's when the server gives its name to another one", () => {
-    const { owner } = open();
+  it("is nobody's when the server gives its name to another one, and cancelled", () => {
+    const { owner, asked } = open();
     const [a, b] = [owner("a"), owner("b")];
     a.work("1");
     b.work("1");
-    expect(refused(() => b.about("tasks/get", "1"))).toBe(-32602);
+    for (const one of [a, b]) expect(refused(() => one.about("tasks/get", "1"))).toBe(-32602);
+    expect(asked).toEqual(["tasks/cancel 1"]);
+  });
+
+  it("that is over gives its name to a new one, but not to another one that is over", () => {
+    const { owner, asked } = open();
+    const [a, b] = [owner("a"), owner("b")];
+    for (const id of ["1", "2"]) {
+      a.work(id);
+      a.about("tasks/get", id, { result: { taskId: id, status: "completed" } });
+    }
+    b.work("1");
+    b.work("2", { status: "completed" });
+    for (const id of ["1", "2"]) expect(refused(() => a.about("tasks/get", id))).toBe(-32602);
+    expect(refused(() => b.about("tasks/get", "1"))).toBeUndefined();
+    expect(refused(() => b.about("tasks/get", "2"))).toBe(-32602);
+    b.work("1", { ttl: 10 });
+    vi.advanceTimersByTime(10);
+    a.work("1");
     expect(refused(() => a.about("tasks/get", "1"))).toBeUndefined();
+    expect(asked).toEqual(["tasks/cancel 1"]);
   });
 
   it("comes only of an answer to a request for one", () => {
@@ -100,14 +121,17 @@ describe("a task", () => {
     expect(refused(() => a.about("tasks/get", "1"))).toBe(-32602);
   });
 
-  it("is cancelled when nobody waits for the answer that names it, unless it is somebody's", () => {
+  it("is cancelled when nobody waits for the answer that names it", () => {
     const { tasks, owner, asked } = open();
-    owner("a").work("1");
+    const a = owner("a");
+    a.work("1");
     tasks.answered(99, undefined, message({ id: 99, result: { task: { taskId: "1", status: "working" } } }));
     tasks.answered(98, undefined, message({ id: 98, result: { task: { taskId: "2", status: "working" } } }));
     tasks.answered(97, undefined, message({ id: 97, result: { task: { taskId: "3", status: "completed" } } }));
     tasks.answered(96, undefined, message({ id: 96, result: {} }));
-    expect(asked).toEqual(["tasks/cancel 2"]);
+    expect(asked).toEqual(["tasks/cancel 1", "tasks/cancel 2"]);
+    // Its name is also that of one that nobody got.
+    expect(refused(() => a.about("tasks/get", "1"))).toBe(-32602);
   });
 
   it("is forgotten with its owner, and cancelled unless it is known to be over", () => {
@@ -224,7 +248,7 @@ describe("what the server says of a task", () => {
       { ...wish, owner: b.self },
     ];
     const made = (taskId: string) => message({ id: 1, result: { task: { taskId, status: "working" } } });
-    for (const call of [ofA, ofB]) tasks.starts(call);
+    for (const call of [ofA, ofB]) start(tasks, call);
     tasks.told(message({ method: "notifications/tasks/status", params: { taskId: "1", status: "working" } }));
     tasks.asked(question("q", "1"));
     tasks.asked(question("nobody's", "3"));
@@ -262,32 +286,91 @@ describe("what the server says of a task", () => {
     a.about("tasks/result", "1", { result: {} });
     expect(tasks.hasOthers(b.self)).toBe(false);
   });
+
+  it("is nobody else's once the task has expired, or has failed as its result says", async () => {
+    const { tasks, owner, states, asked } = open();
+    const [a, b] = [owner("a"), owner("b")];
+    a.work("expired", { ttl: 10 });
+    vi.advanceTimersByTime(10);
+    expect(tasks.hasOthers(b.self)).toBe(false);
+    expect(asked).toEqual(["tasks/cancel expired"]);
+
+    for (const id of ["failed", "at work"]) a.work(id);
+    states.set("at work", { taskId: "at work", status: "working", ttl: null });
+    states.set("failed", { taskId: "failed", status: "failed", ttl: null });
+    a.about("tasks/result", "at work", { error: { code: -32603, message: "later" } });
+    a.about("tasks/result", "failed", { error: { code: -32603, message: "the tool failed" } });
+    await vi.runAllTimersAsync();
+    expect(asked.slice(1)).toEqual(["tasks/get at work", "tasks/get failed"]);
+    expect(tasks.hasOthers(b.self)).toBe(true);
+    a.about("tasks/get", "at work", { result: { taskId: "at work", status: "completed" } });
+    expect(tasks.hasOthers(b.self)).toBe(false);
+  });
+
+  it("is taken from the stream of a call only if the task is another one's", () => {
+    const { tasks, owner } = open();
+    const [a, b] = [owner("a"), owner("b")];
+    a.work("1");
+    const told = (to: object, params: object, method = "notifications/message") => tasks.told(message({ method, params }), to);
+    const status = { taskId: "1", status: "working", ttl: null };
+    for (const to of [{ owner: b.self }, {}]) {
+      expect(told(to, related("1"))).toBe(true);
+      expect(told(to, status, "notifications/tasks/status")).toBe(true);
+      expect(told(to, related("2"))).toBe(false);
+      expect(told(to, {}, "notifications/tasks/status")).toBe(false);
+    }
+    expect(told({ owner: a.self }, related("1"))).toBe(false);
+    expect(told({ owner: a.self }, status, "notifications/tasks/status")).toBe(false);
+    expect([...a.heard, ...b.heard]).toEqual([]);
+  });
 });
 
 describe("a question for a task", () => {
   it("is answered once, by its owner", () => {
     const { tasks, owner, replies } = open();
-    owner("a").work("1");
+    const [a, b] = [owner("a"), owner("b")];
+    a.work("1");
     tasks.asked(question("q", "1"));
-    tasks.reply('"other"', '"result":{}');
-    tasks.reply('"q"', '"result":{}');
-    tasks.reply('"q"', '"result":{}');
+    tasks.reply(a.self, '"other"', '"result":{}');
+    tasks.reply(b.self, '"q"', '"result":{}');
+    expect(replies).toEqual([]);
+    tasks.reply(a.self, '"q"', '"result":{}');
+    tasks.reply(a.self, '"q"', '"result":{}');
     expect(replies).toEqual(['"q" resul']);
+  });
+
+  it("is taken back from its owner when the task is over", () => {
+    const { tasks, owner, replies } = open();
+    const a = owner("a");
+    for (const id of ["got", "told", "forgotten"]) {
+      a.work(id, { ttl: 10 });
+      tasks.asked(question(id, id));
+    }
+    a.about("tasks/get", "got", { result: { taskId: "got", status: "completed" } });
+    tasks.told(message({ method: "notifications/tasks/status", params: { taskId: "told", status: "failed" } }));
+    vi.advanceTimersByTime(10);
+    expect(refused(() => a.about("tasks/get", "forgotten"))).toBe(-32602);
+    const taken = a.heard.filter(({ method }) => method === "notifications/cancelled");
+    expect(taken.map(({ params }) => params?.requestId)).toEqual(["got", "told", "forgotten"]);
+    expect(replies).toEqual(['"got" error', '"told" error', '"forgotten" error']);
+    tasks.reply(a.self, '"got"', '"result":{}');
+    expect(replies).toHaveLength(3);
   });
 
   it("is refused when its owner has gone, before or after it was asked, or can be asked nothing", () => {
     const { tasks, owner, replies, asked } = open();
-    owner("a").work("1");
+    const a = owner("a");
+    a.work("1");
     tasks.asked(question("q", "1"));
     tasks.end("a");
     expect(asked).toEqual(["tasks/cancel 1"]);
     tasks.asked(question("p", "1"));
-    tasks.reply('"q"', '"result":{}');
+    tasks.reply(a.self, '"q"', '"result":{}');
     expect(replies).toEqual(['"q" error', '"p" error']);
 
     const wish = { message: message({ id: "t", method: "tools/call", params: { task: {} } }), progressToken: undefined };
     const silent = { ...wish, owner: { key: "silent" } };
-    tasks.starts(silent);
+    start(tasks, silent);
     tasks.answered(101, silent, message({ id: 101, result: { task: { taskId: "2", status: "working" } } }));
     tasks.asked(question("o", "2"));
     expect(replies.at(-1)).toBe('"o" error');
@@ -302,6 +385,91 @@ describe("a question for a task", () => {
     expect(a.heard).toHaveLength(1);
     tasks.end("a");
     expect(replies).toEqual([]);
+  });
+});
+
+describe("a task without a session", () => {
+  const stateless = { extensions: { "io.modelcontextprotocol/tasks": {} } };
+  const params = { _meta: { "io.modelcontextprotocol/clientCapabilities": stateless } };
+  function make({ hasOneClient = false, ...more }: { hasOneClient?: boolean; ttlMs?: number; status?: string } = {}) {
+    const { tasks, asked } = open({ hasOneClient });
+    const self: TaskOwner = { key: "a" };
+    const ask = (request: object, result: object) => {
+      const call = { message: message({ id: 1, ...request }), owner: self, progressToken: undefined };
+      start(tasks, call);
+      tasks.answered(1, call, message({ id: 1, ...result }));
+      tasks.over(call);
+    };
+    const state = { taskId: "1", status: "working", ttlMs: null, ...more };
+    ask({ method: "tools/call", params }, { result: { ...state, resultType: "task" } });
+    const about = (method: string, answer: object) => ask({ method, params: { taskId: "1" } }, answer);
+    return { tasks, asked, about, state, status: (status: string) => about("tasks/get", { result: { ...state, status } }) };
+  }
+
+  it.each([true, false])("is awaited until its owner knows how it ended (a process of its own: %s)", (hasOneClient) => {
+    for (const first of ["working", "completed"]) {
+      const { tasks, asked, status } = make({ hasOneClient, status: first });
+      expect(tasks.areAwaited).toBe(true);
+      if (first === "working") status("input_required");
+      expect(tasks.areAwaited).toBe(true);
+      status("completed");
+      expect(tasks.areAwaited).toBe(false);
+      expect(asked).toEqual([]);
+    }
+  });
+
+  it("is awaited even though the server has told nobody that it is over", () => {
+    const { tasks, state } = make();
+    tasks.told(message({ method: "notifications/tasks/status", params: { ...state, status: "completed" } }));
+    expect(tasks.areAwaited).toBe(true);
+  });
+
+  it("is awaited for its time to live, or for a quarter of an hour after the server last spoke of it", () => {
+    const endless = make();
+    vi.advanceTimersByTime(800_000);
+    endless.status("working");
+    vi.advanceTimersByTime(899_999);
+    expect(endless.tasks.areAwaited).toBe(true);
+    vi.advanceTimersByTime(1);
+    expect(endless.tasks.areAwaited).toBe(false);
+    expect(endless.asked).toEqual([]);
+
+    const mortal = make({ ttlMs: 3_600_000 });
+    vi.advanceTimersByTime(3_599_999);
+    expect(mortal.tasks.areAwaited).toBe(true);
+    vi.advanceTimersByTime(1);
+    expect(mortal.tasks.areAwaited).toBe(false);
+    expect(mortal.asked).toEqual(["tasks/cancel 1"]);
+  });
+
+  it("is not awaited once it was cancelled, or is unknown to the server", () => {
+    const cancelled = make();
+    cancelled.about("tasks/cancel", { error: { code: -32602, message: "not now" } });
+    expect(cancelled.tasks.areAwaited).toBe(true);
+    cancelled.about("tasks/cancel", { result: {} });
+    expect(cancelled.tasks.areAwaited).toBe(false);
+    const lost = make();
+    lost.about("tasks/get", { error: { code: -32602, message: "none" } });
+    expect(lost.tasks.areAwaited).toBe(false);
+  });
+
+  it("is awaited by nobody where there is a session, which is seen itself", () => {
+    const { tasks, owner } = open();
+    owner("a").work("1");
+    expect(tasks.areAwaited).toBe(false);
+  });
+
+  it("of the only client is left to the server", () => {
+    const { tasks, asked } = make({ hasOneClient: true, ttlMs: 10 });
+    const foreign = {
+      message: message({ id: 1, method: "tasks/get", params: { taskId: "of old" } }),
+      progressToken: undefined,
+    };
+    expect(refused(() => start(tasks, { ...foreign, owner: { key: "a" } }))).toBeUndefined();
+    tasks.answered(9, undefined, message({ id: 9, result: { task: { taskId: "2", status: "working" } } }));
+    vi.advanceTimersByTime(10);
+    expect(tasks.areAwaited).toBe(false);
+    expect(asked).toEqual([]);
   });
 });
 

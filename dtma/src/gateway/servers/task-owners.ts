@@ -4,6 +4,7 @@ import {
   errorCodeAt,
   errorCodes,
   type JsonRpcError,
+  type Member,
   type Message,
   made,
   memberOf,
@@ -11,7 +12,7 @@ import {
   tokenAt,
 } from "../messages/json-rpc.ts";
 import { nobodyToAsk } from "../messages/questions.ts";
-import { spliced } from "../messages/splice.ts";
+import { type Edit, spliced } from "../messages/splice.ts";
 import {
   asksForTask,
   createdTask,
@@ -22,24 +23,27 @@ import {
   type TaskState,
   taskAt,
   taskMethods,
+  taskNamed,
 } from "../messages/tasks.ts";
 import { UpstreamError } from "./upstream.ts";
 
 /*
-Whose the tasks of a process are that serves more than one client.
+Which tasks a process has, and whose they are where it serves more than one client.
 
 INVARIANTS
-- A task belongs to whoever's request made it, for good. A request that names another one's does not reach the server, and is
-  answered as if there were no such task.
+- A task belongs to whoever's request made it, for good; a name that the server gives to tasks of two owners is nobody's. A
+  request that names another one's does not reach the server, and is answered as if there were no such task.
 - What the server says about a task, or asks for it, goes to its owner or to nobody.
-- A task that is forgotten before it was known to be over is cancelled at the server, and so is one that nobody got.
+- A task that is forgotten before it was known to be over is cancelled at the server, and so is one that nobody got; at a server
+  over HTTP for as long as any worker reaches it.
 - What is kept is bounded: tasks per owner by `maxTasks` and their time to live, counted from when the server last spoke of
-  them; messages about tasks that are not known yet by `maxHeld`.
+  them; questions by the tasks that are not over; messages about tasks that are not known yet by `maxHeld`.
 */
 
 export type TaskOwner = {
   /** The same for all whose tasks are one another's. */
   readonly key: unknown;
+  /** Undefined for a client without a session: it hears of a task when it asks. */
   onNotification?(message: Message): void;
   /** A question of the server; answer it with `reply`. */
   onAsk?(message: Message): void;
@@ -47,6 +51,8 @@ export type TaskOwner = {
 
 /** The process behind. */
 export type TaskServer = {
+  /** Whatever that one names is its own, and its tasks are not touched. */
+  readonly hasOneClient: boolean;
   /** Rejects when there is no answer. */
   ask(method: "tasks/get" | "tasks/cancel", taskId: string): Promise<Message>;
   /** `said` is `"result":…` or `"error":…`. */
@@ -61,8 +67,11 @@ type Task = {
   /** Grows from task to task. */
   position: number;
   isFinished: boolean;
+  /** Its owner has neither heard how it ended nor cancelled it. */
+  isAwaited: boolean;
   ttlMs: number | undefined;
-  expiresAt: number;
+  /** When the server last spoke of it. */
+  heardAt: number;
   /** Under which the server tells how far it is, and under which the client wants to hear it. */
   progress: { id: number; token: string } | undefined;
 };
@@ -82,20 +91,29 @@ export class TaskOwners {
     this.#server = server;
   }
 
-  /** The message of a call as it may go to the server. Throws an UpstreamError when it may not. */
-  starts(call: OwnedCall, message = call.message): Message {
-    const { owner } = call;
-    const named = namedTasks(message);
+  /**
+   * What has to change in the message of a call before it may go to the server; `params` are its members. Throws an
+   * UpstreamError when it may not go.
+   */
+  starts(call: OwnedCall, params: Member[]): Edit[] {
+    const { message, owner } = call;
+    const mayMake = owner !== undefined && mayMakeTask(message, params);
+    if (this.#server.hasOneClient) {
+      if (mayMake) this.#making.add(call);
+      return [];
+    }
+    const named = namedTasks(message, params);
     if (named === undefined) throw refusing(ambiguous);
     const { method = "" } = message;
-    if (method.startsWith("tasks/") && !taskMethods.has(method)) throw refusing(noSuchMethod);
+    // The status is for who has no session.
+    if (method.startsWith("tasks/") && !taskMethods.has(method)) throw refusing(noSuchMethod, 404);
     const isOwn = (taskId: string | undefined): boolean => taskId !== undefined && this.#named(taskId, owner) !== undefined;
     if (!named.ids.every(isOwn)) throw refusing(noSuchTask);
-    if (owner !== undefined && mayMakeTask(message)) {
-      if (asksForTask(message) && !this.#hasRoom(owner)) throw refusing(tooManyTasks);
+    if (mayMake) {
+      if (asksForTask(params) && !this.#hasRoom(owner)) throw refusing(tooManyTasks);
       this.#making.add(call);
     }
-    return named.heard === undefined ? message : made(hearingOf(message, named.heard, isOwn));
+    return named.heard === undefined ? [] : [hearingOf(message, named.heard, isOwn)];
   }
 
   /**
@@ -104,8 +122,8 @@ export class TaskOwners {
    */
   answered(id: number, call: OwnedCall | undefined, answer: Message): void {
     if (call === undefined) {
-      const left = createdTask(answer);
-      if (left !== undefined && !left.isFinished && !this.#tasks.has(left.id)) this.#cancel(left.id);
+      const left = this.#server.hasOneClient ? undefined : createdTask(answer);
+      if (left !== undefined) this.#clash(left);
       return;
     }
     const { message, owner, progressToken } = call;
@@ -113,9 +131,9 @@ export class TaskOwners {
     if (this.#making.has(call)) {
       const state = createdTask(answer);
       if (state !== undefined) this.#add(state, owner, progressToken === undefined ? undefined : { id, token: progressToken });
-    } else if (message.method !== undefined && taskMethods.has(message.method)) {
-      const task = this.#named(stringAt(message.text, memberOf(message.text, message.params, "taskId")) ?? "", owner);
-      if (task !== undefined) this.#heard(task, message.method, answer);
+    } else {
+      const task = this.#named(taskNamed(message) ?? "", owner);
+      if (task !== undefined) this.#heard(task, message.method ?? "", answer);
     }
   }
 
@@ -144,12 +162,17 @@ export class TaskOwners {
     return true;
   }
 
-  reply(id: string, said: string | Buffer): void {
-    if (this.#questions.delete(id)) this.#server.reply(id, said);
+  reply({ key }: TaskOwner, id: string, said: string | Buffer): void {
+    if (this.#questions.get(id)?.owner.key !== key) return;
+    this.#questions.delete(id);
+    this.#server.reply(id, said);
   }
 
-  /** Takes a notification of the server if it is about a task. */
-  told(message: Message): boolean {
+  /**
+   * Takes a notification of the server if it is about a task. Where it is known whom the server told it, `to`, only what is
+   * about another one's task is taken.
+   */
+  told(message: Message, to?: { owner?: TaskOwner | undefined }): boolean {
     const { method, text, params } = message;
     if (method === "notifications/progress") return this.#toldProgress(message);
     if (method === "notifications/cancelled") {
@@ -163,18 +186,34 @@ export class TaskOwners {
     }
     const state = method === "notifications/tasks/status" ? taskAt(message, params) : undefined;
     const id = state?.id ?? relatedTask(message);
-    if (id === undefined) return method === "notifications/tasks/status";
+    if (id === undefined) return to === undefined && method === "notifications/tasks/status";
     const task = this.#tasks.get(id);
+    if (task !== undefined) refresh(task, state);
+    if (to !== undefined) return task !== undefined && task.owner.key !== to.owner?.key;
     if (task !== undefined) {
-      refresh(task, state);
       task.owner.onNotification?.(message);
+      if (task.isFinished) this.#withdraw(task);
     } else if (this.#making.size > 0) this.#hold(message);
     return true;
   }
 
+  has(id: string, owner: TaskOwner): boolean {
+    return this.#named(id, owner) !== undefined;
+  }
+
   /** Whether somebody else may have a task at work. */
   hasOthers(owner: TaskOwner | undefined): boolean {
-    for (const task of this.#tasks.values()) if (!task.isFinished && task.owner.key !== owner?.key) return true;
+    for (const task of this.#tasks.values())
+      if (!task.isFinished && task.owner.key !== owner?.key && !this.#isExpired(task)) return true;
+    return false;
+  }
+
+  /** Whether a client without a session, of which nothing else is seen, may still ask for a task. */
+  get areAwaited(): boolean {
+    for (const task of this.#tasks.values()) {
+      if (task.owner.onNotification !== undefined || !task.isAwaited || this.#isExpired(task)) continue;
+      if (task.ttlMs !== undefined || Date.now() < task.heardAt + silentMs) return true;
+    }
     return false;
   }
 
@@ -234,7 +273,7 @@ export class TaskOwners {
 
   /** Forgets it if it is. */
   #isExpired(task: Task): boolean {
-    if (Date.now() < task.expiresAt) return false;
+    if (Date.now() < task.heardAt + (task.ttlMs ?? Number.POSITIVE_INFINITY)) return false;
     this.#forget(task);
     return true;
   }
@@ -248,40 +287,63 @@ export class TaskOwners {
   #add(state: TaskState, owner: TaskOwner, progress: Task["progress"]): void {
     for (const task of [...this.#tasks.values()]) this.#isExpired(task);
     const known = this.#tasks.get(state.id);
-    if (known !== undefined) return;
+    if (known?.owner.key === owner.key) this.#tasks.delete(state.id);
+    // One that was over has given its name to a new one.
+    else if (known?.isFinished === true && !state.isFinished) this.#forget(known);
+    else if (known !== undefined) return this.#clash(state);
     const theirs = this.#of(owner);
     const oldest = theirs.find(({ isFinished }) => isFinished) ?? theirs[0];
     if (theirs.length >= maxTasks && oldest !== undefined) this.#forget(oldest);
     this.#lastPosition += 1;
-    const task: Task = { ...state, owner, progress, position: this.#lastPosition, expiresAt: 0 };
-    refresh(task, state);
-    this.#tasks.set(state.id, task);
+    const position = this.#lastPosition;
+    this.#tasks.set(state.id, { ...state, owner, progress, position, isAwaited: true, heardAt: Date.now() });
+  }
+
+  /** A task that nobody is to have; if its name is another one's, that cannot be told from it any more. */
+  #clash({ id, isFinished }: TaskState): void {
+    const known = this.#tasks.get(id);
+    if (known !== undefined) this.#forget(known);
+    if (!isFinished && known?.isFinished !== false) this.#cancel(id);
   }
 
   /** What the server has answered to a request about a task. */
   #heard(task: Task, method: string, answer: Message): void {
-    if (answer.hasError) {
-      const code = errorCodeAt(answer);
-      const isRefused = code !== undefined && Number(answer.text.slice(code.start, code.end)) === errorCodes.invalidParams;
-      // It is over, or the server does not know it any more.
-      if (isRefused && (method === "tasks/get" || method === "tasks/cancel")) task.isFinished = true;
+    if (!answer.hasError) {
+      refresh(task, taskAt(answer, answer.result));
+      task.isFinished ||= method === "tasks/result";
     } else if (method === "tasks/result") {
-      task.isFinished = true;
-      refresh(task);
-    } else refresh(task, taskAt(answer, answer.result));
+      // So ends a task that has failed, and so does a request that is to blame itself.
+      this.#server.ask("tasks/get", task.id).then(
+        (state) => this.#heard(task, "tasks/get", state),
+        () => undefined,
+      );
+    } else if (method === "tasks/get" || method === "tasks/cancel") {
+      const code = errorCodeAt(answer);
+      // It is over, or the server does not know it any more.
+      task.isFinished ||= code !== undefined && Number(answer.text.slice(code.start, code.end)) === errorCodes.invalidParams;
+    }
+    if (method === "tasks/cancel" ? !answer.hasError : task.isFinished) task.isAwaited = false;
+    if (task.isFinished) this.#withdraw(task);
   }
 
   #forget(task: Task): void {
     if (!this.#tasks.delete(task.id)) return;
     if (!task.isFinished) this.#cancel(task.id);
+    this.#withdraw(task);
+  }
+
+  /** Takes back from its owner what it was asked for a task. */
+  #withdraw(task: Task): void {
     for (const [id, asked] of this.#questions) {
-      if (asked !== task) continue;
+      if (asked.id !== task.id) continue;
       this.#questions.delete(id);
       this.#server.reply(id, nobodyToAsk);
+      task.owner.onNotification?.(made(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":${id}}}`));
     }
   }
 
   #cancel(taskId: string): void {
+    if (this.#server.hasOneClient) return;
     // A server without cancellation goes on; nobody is told.
     this.#server.ask("tasks/cancel", taskId).catch(() => undefined);
   }
@@ -293,16 +355,21 @@ function refresh(task: Task, state?: TaskState): void {
     task.isFinished ||= state.isFinished;
     task.ttlMs = state.ttlMs;
   }
-  task.expiresAt = Date.now() + (task.ttlMs ?? Number.POSITIVE_INFINITY);
+  task.heardAt = Date.now();
 }
 
-const refusing = (error: JsonRpcError): UpstreamError => new UpstreamError({ status: 200, error });
+const refusing = (error: JsonRpcError, status = 200): UpstreamError => new UpstreamError({ status, error });
 
 /** Of one owner; those that are over are forgotten first. */
 const maxTasks = 256;
 /** What the server said of tasks while it was making some, and nobody knew yet whose. */
 const maxHeld = 256;
 const pageSize = 50;
+/**
+ * How long a task without a time to live is awaited after the server last spoke of it. Who waits for it asks far more often,
+ * and a session without requests is ended after as long.
+ */
+const silentMs = 900_000;
 const comma = Buffer.from(",");
 
 const noSuchTask: JsonRpcError = { code: errorCodes.invalidParams, message: "There is no such task." };

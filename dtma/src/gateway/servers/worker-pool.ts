@@ -1,6 +1,7 @@
 import type { Slot } from "../admission.ts";
 import type { Failure } from "../messages/failure.ts";
 import { errorCodes } from "../messages/json-rpc.ts";
+import { taskNamed } from "../messages/tasks.ts";
 import { TaskOwners } from "./task-owners.ts";
 import { toFailure, UpstreamError } from "./upstream.ts";
 import { type Call, type RunningCall, Worker } from "./worker.ts";
@@ -10,7 +11,8 @@ Which worker takes a call.
 
 INVARIANTS
 - A worker serves calls of its own key only; the key names the server, who may use it and what it was initialized with. A
-  worker is never given to another key, however idle it is.
+  worker is never given to another key, however idle it is. A call about a task goes to the worker whose process has it, though
+  that be of a release that drains.
 - Calls that wait for the same key start in the order they came, but for those that lead to no questions and can always start;
   none waits longer than `queueMs`. Whether a call may be made is asked again just before it starts.
 - A worker holds a slot from before its process is opened until that is gone.
@@ -73,6 +75,9 @@ export class WorkerPool {
   /** Starts the call as soon as a worker takes it. Rejects with an UpstreamError, or with the signal's reason. */
   async start(want: Want, call: Call, signal: AbortSignal): Promise<Started> {
     signal.throwIfAborted();
+    const holder = this.#holder(want, call);
+    // What a task wants to know is in its state, so this need not run alone.
+    if (holder !== undefined) return { worker: holder, running: startIn(holder, { ...call, attention: "none" }) };
     if (!this.#waiters.has(want.key) || call.attention === "none") {
       const worker = this.#find(want.key, call);
       if (worker !== undefined) return { worker, running: startIn(worker, call) };
@@ -121,7 +126,7 @@ export class WorkerPool {
   /** Workers that are at work; `container` narrows it. */
   busyCount(server: string, container?: string): number {
     // Sessions listen to a shared worker and are counted themselves.
-    return this.#of(server, container).filter((worker) => (worker.isShared ? worker.hasCalls : !worker.isIdle)).length;
+    return this.#of(server, container).filter((worker) => (worker.isShared ? worker.isAtWork : !worker.isIdle)).length;
   }
 
   /**
@@ -150,9 +155,10 @@ export class WorkerPool {
 
   /** Ends the workers that belong to a connection, and what it has in those that belong to nobody. */
   closeOwner(owner: string, failure: Failure): Promise<void> {
-    for (const { tasks } of this.#workers) tasks?.end(owner);
+    const ended = this.#endAll((worker) => worker.owner === owner, failure);
+    for (const { tasks } of this.#workers) tasks.end(owner);
     for (const tasks of this.#tasks.values()) tasks.end(owner);
-    return this.#endAll((worker) => worker.owner === owner, failure);
+    return ended;
   }
 
   async close(failure: Failure): Promise<void> {
@@ -198,6 +204,16 @@ export class WorkerPool {
       if (found === undefined || worker.lastUsedAt >= found.lastUsedAt) found = worker;
     }
     return found;
+  }
+
+  /** The worker whose process has the task that a call is about. */
+  #holder({ server, owner, isShared }: Want, { message, owner: client }: Call): Worker | undefined {
+    const id = client && taskNamed(message);
+    if (id === undefined || client === undefined) return undefined;
+    const theirs = [...this.#workers].filter(
+      (one) => one.server === server && one.owner === owner && one.isShared === isShared,
+    );
+    return theirs.find(({ isReady, isOpen, tasks }) => isReady && isOpen && tasks.has(id, client));
   }
 
   #leave(waiter: Waiter, reason: unknown): void {
@@ -335,7 +351,18 @@ export class WorkerPool {
 
   #tasksOf({ server, container = "" }: Want): TaskOwners {
     const key = `${server} ${container}`;
-    const tasks = this.#tasks.get(key) ?? new TaskOwners(unasked);
+    const known = this.#tasks.get(key);
+    if (known !== undefined) return known;
+    const tasks: TaskOwners = new TaskOwners({
+      hasOneClient: false,
+      ask: (method, taskId) => {
+        // Whose it is makes no difference to the server.
+        const worker = [...this.#workers].find((one) => one.tasks === tasks && one.isReady);
+        return worker?.askAbout(method, taskId) ?? Promise.reject(new UpstreamError(endedIdle));
+      },
+      // What it asks comes on the stream of a call.
+      reply: () => undefined,
+    });
     this.#tasks.set(key, tasks);
     return tasks;
   }
@@ -367,9 +394,6 @@ function startIn(worker: Worker, call: Call): RunningCall {
 
 /** Every worker that is ready takes it. */
 const anyCall = { attention: "none" } as const;
-
-/** A worker's way to a common process is for what its own connection wants. */
-const unasked = { ask: () => Promise.reject(new UpstreamError(endedIdle)), reply: () => undefined };
 
 const tooBusy = new UpstreamError({
   status: 503,

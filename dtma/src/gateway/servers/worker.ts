@@ -3,17 +3,20 @@ import type { Failure } from "../messages/failure.ts";
 import {
   errorCodes,
   type JsonRpcError,
+  type Member,
   type Message,
   made,
   memberOf,
+  membersIn,
   readMessage,
+  type Span,
   stringAt,
   tokenAt,
 } from "../messages/json-rpc.ts";
 import { nobodyToAsk } from "../messages/questions.ts";
-import { spliced, withId } from "../messages/splice.ts";
+import { type Edit, spliced, withId } from "../messages/splice.ts";
 import { asksForTask, tasksExtension, withoutTask } from "../messages/tasks.ts";
-import { type TaskOwner, TaskOwners } from "./task-owners.ts";
+import { type TaskOwner, TaskOwners, type TaskServer } from "./task-owners.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 
 /*
@@ -69,7 +72,7 @@ export type Listener = {
 };
 
 /** What a server with sessions said about itself. */
-export type Welcome = { message: Message; result: { start: number; end: number } };
+export type Welcome = { message: Message; result: Span /** Where it offers them. */; tasks: Span | undefined };
 
 type Own = { resolve(message: Message): void; reject(error: UpstreamError): void };
 
@@ -86,8 +89,8 @@ export class Worker implements UpstreamSink {
   readonly server: string;
   readonly owner: string | undefined;
   readonly isShared: boolean;
-  /** Whose the tasks of its process are, where that serves more than one client. */
-  readonly tasks: TaskOwners | undefined;
+  /** Of its process, or of the one that it reaches with others. */
+  readonly tasks: TaskOwners;
   container: string | undefined;
   /** The answer to `initialize`; undefined for a server without sessions. */
   welcome: Welcome | undefined;
@@ -96,6 +99,7 @@ export class Worker implements UpstreamSink {
   /** Takes no new calls and goes once it is idle. */
   isRetired = false;
   lastUsedAt = Date.now();
+  readonly #isCommon: boolean;
   readonly #onEnd: (worker: Worker, gone: Promise<void>) => void;
   readonly #onIdle: (worker: Worker) => void;
   readonly #calls = new Map<number, Call>();
@@ -126,7 +130,8 @@ export class Worker implements UpstreamSink {
     this.server = options.server;
     this.owner = options.owner;
     this.isShared = options.isShared;
-    this.tasks = options.tasks ?? (options.isShared ? new TaskOwners(this.#asTaskServer()) : undefined);
+    this.#isCommon = options.tasks !== undefined;
+    this.tasks = options.tasks ?? new TaskOwners(this.#asTaskServer());
     this.#onEnd = options.onEnd;
     this.#onIdle = options.onIdle;
   }
@@ -135,12 +140,13 @@ export class Worker implements UpstreamSink {
     return this.#ended === undefined;
   }
 
-  get hasCalls(): boolean {
-    return this.#calls.size > 0;
+  /** Calls are under way, or tasks that end with its process. */
+  get isAtWork(): boolean {
+    return this.#calls.size > 0 || (!this.#isCommon && this.tasks.areAwaited);
   }
 
   get isIdle(): boolean {
-    return this.#calls.size === 0 && this.#listeners.size === 0;
+    return this.#listeners.size === 0 && !this.isAtWork;
   }
 
   /** `separates`: each message of the server names the call it belongs to. */
@@ -154,7 +160,8 @@ export class Worker implements UpstreamSink {
   async initialize(params: string): Promise<void> {
     const answer = await this.ask("initialize", params);
     if (answer.result === undefined) throw refusedToInitialize;
-    this.welcome = { message: answer, result: answer.result };
+    const capabilities = memberOf(answer.text, answer.result, "capabilities");
+    this.welcome = { message: answer, result: answer.result, tasks: memberOf(answer.text, capabilities, "tasks") };
     const version = stringAt(answer.text, memberOf(answer.text, answer.result, "protocolVersion"));
     this.#upstream?.setProtocolVersion(version ?? "");
     await this.#upstream?.send([made('{"jsonrpc":"2.0","method":"notifications/initialized"}')], undefined);
@@ -170,9 +177,23 @@ export class Worker implements UpstreamSink {
 
   /** Starts a call that `takes` has agreed to. Throws an UpstreamError when it is about another client's task. */
   start(call: Call): RunningCall {
+    const { welcome } = this;
+    // A stateless server says of each answer by itself whether it is a task.
+    const hasTasks = welcome === undefined || welcome.tasks !== undefined;
+    // They may be megabytes, and are read once.
+    const params = hasTasks || call.progressToken !== undefined ? membersIn(call.message.text, call.message.params) : [];
+    if (
+      welcome?.tasks !== undefined &&
+      call.owner === undefined &&
+      call.message.method === "tools/call" &&
+      asksForTask(params)
+    ) {
+      // A client that knows no tasks of sessions is to get its answer.
+      return this.start({ ...call, message: made(withoutTask(call.message)) });
+    }
+    const edits = hasTasks ? this.tasks.starts(call, params) : [];
     const id = ++this.#lastId;
-    const wanted = this.#withoutTaskForNobody(call);
-    const message = made(asOurs(this.tasks?.starts(call, wanted) ?? wanted, call.progressToken, id));
+    const message = made(asOurs(call, params, id, edits));
     this.#calls.set(id, call);
     if (call.attention === "asks") this.#asking = id;
     if (call.attention === "silent") this.#silent++;
@@ -203,6 +224,11 @@ export class Worker implements UpstreamSink {
     const message = made(`{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":${params}}`);
     upstream.send([message], id).catch((error: unknown) => this.unanswered(id, toFailure(error)));
     return promise;
+  }
+
+  /** The same about a task. */
+  askAbout(method: string, taskId: string): Promise<Message> {
+    return this.ask(method, JSON.stringify({ taskId, ...(this.welcome === undefined ? ofOurs : {}) }));
   }
 
   notify(text: string): void {
@@ -293,8 +319,9 @@ export class Worker implements UpstreamSink {
       own.resolve(message);
       return undefined;
     }
-    const call = this.#finish(id);
-    this.tasks?.answered(id, call, message);
+    const call = this.#calls.get(id);
+    this.tasks.answered(id, call, message);
+    this.#finish(id);
     return this.#held(call?.onAnswer(made(withId(message, call.message.id ?? "null"))));
   }
 
@@ -306,7 +333,7 @@ export class Worker implements UpstreamSink {
   #asked(message: Message, streamId: number | undefined): undefined {
     const id = message.id ?? "null";
     if (message.method === "ping") this.#reply(id, '"result":{}');
-    else if (this.tasks?.asked(message) !== true) {
+    else if (!this.isShared || !this.tasks.asked(message)) {
       const call = this.#isDeaf() ? undefined : this.#causeOf(streamId);
       if (call !== undefined) call.onAsk(message);
       else this.#reply(id, nobodyToAsk);
@@ -334,7 +361,7 @@ export class Worker implements UpstreamSink {
     if (method === "notifications/progress") {
       const at = memberOf(message.text, message.params, "progressToken");
       const call = this.#calls.get(Number(tokenAt(message.text, at)));
-      if (call === undefined) this.tasks?.told(message);
+      if (call === undefined && !this.#separates) this.tasks.told(message);
       if (at === undefined || call?.progressToken === undefined) return undefined;
       return call.onNotification(made(spliced(message.bytes, [{ at, text: call.progressToken }])));
     }
@@ -344,11 +371,12 @@ export class Worker implements UpstreamSink {
       this.#finish(id)?.onFailed(endedByServer);
       return undefined;
     }
-    if (this.tasks?.told(message) === true) return undefined;
     const cause = this.#causeOf(streamId);
+    if (!this.isShared) return this.tasks.told(message, cause ?? {}) ? undefined : cause?.onNotification(message);
+    if (this.tasks.told(message)) return undefined;
     // What a list or a task makes the server say must not be taken for what another client's call did.
-    const isUncertain = this.#calls.size > 1 || this.#isDeaf() || this.tasks?.hasOthers(cause?.owner);
-    return this.isShared && !this.#separates && isUncertain ? undefined : cause?.onNotification(message);
+    const isUncertain = this.#calls.size > 1 || this.#isDeaf() || this.tasks.hasOthers(cause?.owner);
+    return isUncertain ? undefined : cause?.onNotification(message);
   }
 
   /** The call that the server can only mean. */
@@ -360,17 +388,12 @@ export class Worker implements UpstreamSink {
     return call?.attention === "asks" ? call : undefined;
   }
 
-  #asTaskServer(): ConstructorParameters<typeof TaskOwners>[0] {
+  #asTaskServer(): TaskServer {
     return {
-      ask: (method, taskId) => this.ask(method, JSON.stringify({ taskId, ...(this.welcome === undefined ? ofOurs : {}) })),
+      hasOneClient: !this.isShared,
+      ask: (method, taskId) => this.askAbout(method, taskId),
       reply: (id, said) => this.#reply(id, said),
     };
-  }
-
-  /** A client that knows no tasks of sessions is to get its answer. */
-  #withoutTaskForNobody({ message, owner }: Call): Message {
-    const isWanted = this.welcome !== undefined && owner === undefined && message.method === "tools/call";
-    return isWanted && asksForTask(message) ? made(withoutTask(message)) : message;
   }
 
   #reply(id: string, said: string | Buffer): void {
@@ -400,7 +423,7 @@ export class Worker implements UpstreamSink {
     if (call.attention === "silent") this.#silent--;
     this.lastUsedAt = Date.now();
     // Whoever ends it tells its client first.
-    if (this.tasks !== undefined) queueMicrotask(() => this.tasks?.over(call));
+    queueMicrotask(() => this.tasks.over(call));
     this.#onIdle(this);
     return call;
   }
@@ -424,10 +447,10 @@ const ofOurs = {
   _meta: { [metaKeys.version]: statelessRevision, [metaKeys.capabilities]: { extensions: { [tasksExtension]: {} } } },
 };
 
-/** The request of a call under the worker's own id and progress token. */
-function asOurs(message: Message, progressToken: string | undefined, id: number): Buffer {
+/** The request of a call, whose params have these members, under the worker's own id and progress token, with more edits. */
+function asOurs({ message, progressToken }: Call, params: Member[], id: number, edits: Edit[]): Buffer {
   const ids = message.members.flatMap((member) => (member.key === "id" ? [{ at: member, text: String(id) }] : []));
-  const meta = memberOf(message.text, message.params, "_meta");
+  const meta = params.findLast(({ key }) => key === "_meta");
   const token = progressToken === undefined ? undefined : memberOf(message.text, meta, "progressToken");
-  return spliced(message.bytes, token === undefined ? ids : [...ids, { at: token, text: String(id) }]);
+  return spliced(message.bytes, [...edits, ...ids, ...(token === undefined ? [] : [{ at: token, text: String(id) }])]);
 }
