@@ -312,34 +312,152 @@ describe("callers of one stateless process", () => {
   });
 });
 
-test("stateless callers of a server over HTTP use the tasks of their own connection only", async () => {
-  const got: string[] = [];
-  const server = createServer(async (request, response) => {
-    const { id, method, params } = (await json(request)) as { id: number; method: string; params: { taskId?: string } };
-    got.push(`${method} ${request.headers["mcp-name"]}`);
-    const task = { resultType: "task", taskId: "the task", status: "working", ttlMs: null };
-    const result = method === "tools/call" ? task : { ...task, resultType: "complete", taskId: params.taskId };
-    response.setHeader("content-type", "application/json").end(JSON.stringify({ jsonrpc: "2.0", id, result }));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
-  const host = await startGateway({ probe: { type: "http", url, speech: { sessions: false, stateless: true } } });
-  onTestFinished(async () => {
-    await host.close();
-    server.closeAllConnections();
-    server.close();
-  });
-  for (const number of [1, 2]) host.tokens.set(`${number}`, { type: "connection", entry: connection(number) });
-  const ask = async (token: string, method: string, params: Record<string, unknown>): Promise<Received> => {
-    const { headers, body } = statelessRequest(host, token, method, params, extension);
-    return (await fetch(host.url, { method: "POST", headers, body: JSON.stringify(body) })).json() as Promise<Received>;
-  };
-  expect((await ask("1", "tools/call", { name: "work" })).result?.taskId).toBe("the task");
-  for (const method of ["tasks/get", "tasks/update", "tasks/cancel"]) {
-    expect((await ask("2", method, { taskId: "the task" })).error?.code).toBe(-32602);
-    expect((await ask("1", method, { taskId: "the task" })).result?.taskId).toBe("the task");
+test.each([true, false])(
+  "a stateless caller's task keeps its process, until it is over or its client gone (shared: %s)",
+  async (isShared) => {
+    const speech = { sessions: false, stateless: true };
+    const { host, local, ask, call, did } = await careless({
+      flags: ["--stateless"],
+      endpoint: { isShared, speech },
+      limits: { idleMs: 200, sessionsPerServer: 1, queueMs: 500 },
+    });
+    const about = (method: string, who: string) => ask("1", method, { taskId: `task of ${who}` }, extension);
+    const logs = { _meta: { "io.modelcontextprotocol/logLevel": "debug" } };
+    await last(call("1", "work", { who: "A", ttl: 60_000 }, extension));
+    await last(call("1", "work", { who: "B" }, extension));
+    await moment();
+    await moment();
+    // Neither idleness nor somebody who wants its place ends it.
+    if (!isShared) expect((await call("2", "echo", { who: "C" }).done).status).toBe(503);
+    expect([local.alive().length, local.started(), host.gateway.sessionCount("probe")]).toEqual([1, 1, 1]);
+    expect(await statusOf(about("tasks/get", "A"))).toBe("working");
+
+    if (!isShared) {
+      // A process that is not used again is asked about its tasks all the same.
+      const leaves = new AbortController();
+      const left = ask("1", "tools/call", { name: "hold", arguments: { who: "D" }, ...logs }, {}, leaves.signal);
+      await until(() => did("hold D") === 1);
+      expect(await statusOf(about("tasks/get", "A"))).toBe("working");
+      leaves.abort();
+      await expect(left.done).rejects.toThrow();
+      await until(() => did("notifications/cancelled") === 1);
+      expect(await statusOf(about("tasks/get", "A"))).toBe("working");
+      expect(local.started()).toBe(1);
+    }
+    await last(about("tasks/cancel", "A"));
+    await moment();
+    expect(local.alive()).toHaveLength(1);
+    await last(about("tasks/cancel", "B"));
+    await until(() => local.alive().length === 0 && host.gateway.sessionCount("probe") === 0);
+
+    await last(call("1", "work", { who: "E" }, extension));
+    await host.gateway.accessChanged(connection(1).connectionId, undefined);
+    if (!isShared) expect(local.alive()).toEqual([]);
+    await until(() => local.alive().length === 0);
+  },
+);
+
+describe("a stateless server over HTTP", () => {
+  const logs = { _meta: { "io.modelcontextprotocol/logLevel": "debug" } };
+  const relation = { "io.modelcontextprotocol/related-task": { taskId: "task of 1" } };
+
+  /** A server whose tools are `work`, which makes a task of the name that is given, and `log`, which speaks of "task of 1". */
+  async function open() {
+    const got: string[] = [];
+    const server = createServer(async (request, response) => {
+      const { id, method, params } = (await json(request)) as {
+        id: number;
+        method: string;
+        params: { taskId?: string; name?: string; arguments?: { taskId: string; ttlMs?: number } };
+      };
+      got.push(`${method} ${request.headers["mcp-name"] ?? ""}`.trim());
+      if (params.name === "log") {
+        response.setHeader("content-type", "text/event-stream");
+        const say = (said: object) => response.write(`data: ${JSON.stringify({ jsonrpc: "2.0", ...said })}\n\n`);
+        say({ method: "notifications/message", params: { level: "info", data: "plain" } });
+        say({ method: "notifications/message", params: { level: "info", data: "of a task", _meta: relation } });
+        say({ method: "notifications/tasks/status", params: { taskId: "task of 1", status: "working" } });
+        say({ id, result: { resultType: "complete", content: [] } });
+        return void response.end();
+      }
+      const { taskId = params.taskId, ttlMs = null } = params.arguments ?? {};
+      const task = { resultType: method === "tools/call" ? "task" : "complete", taskId, status: "working", ttlMs };
+      response.setHeader("content-type", "application/json").end(JSON.stringify({ jsonrpc: "2.0", id, result: task }));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
+    const host = await startGateway({ probe: { type: "http", url, speech: { sessions: false, stateless: true } } });
+    onTestFinished(async () => {
+      await host.close();
+      server.closeAllConnections();
+      server.close();
+    });
+    for (const number of [1, 2]) host.tokens.set(`${number}`, { type: "connection", entry: connection(number) });
+    const ask = async (token: string, method: string, params: Parameters<typeof statelessRequest>[3], name?: string) => {
+      const { headers, body } = statelessRequest(host, token, method, params, extension);
+      const answer = await fetch(host.url, {
+        method: "POST",
+        headers: name === undefined ? headers : { ...headers, "mcp-name": name },
+        body: JSON.stringify(body),
+      });
+      const text = await answer.text();
+      const lines = text.startsWith("{") ? [text] : text.split("\n").flatMap((line) => /^data: (.+)/.exec(line)?.[1] ?? []);
+      const messages = lines.map((line): Received => JSON.parse(line));
+      return { status: answer.status, messages, last: messages.at(-1) };
+    };
+    const work = (token: string, taskId: string, ttlMs?: number) =>
+      ask(token, "tools/call", { name: "work", arguments: { taskId, ttlMs } });
+    return { host, got, ask, work };
   }
-  expect(got).toEqual(["tools/call work", "tasks/get the task", "tasks/update the task", "tasks/cancel the task"]);
+
+  test("has tasks that only the connection of their maker uses", async () => {
+    const { got, ask, work } = await open();
+    expect((await work("1", "task of 1")).last?.result?.taskId).toBe("task of 1");
+    for (const method of ["tasks/get", "tasks/update", "tasks/cancel"]) {
+      const params = { taskId: "task of 1" };
+      expect((await ask("2", method, params)).last?.error?.code).toBe(-32602);
+      expect((await ask("1", method, params)).last?.result?.taskId).toBe("task of 1");
+      expect((await ask("1", method, params, "task of 1")).last?.result?.taskId).toBe("task of 1");
+      // A header that contradicts the body is refused.
+      expect(await ask("1", method, params, "task of 2")).toMatchObject({ status: 400, last: { error: { code: -32020 } } });
+    }
+    const twice = ["tasks/get", "tasks/update", "tasks/cancel"].flatMap((method) => Array(2).fill(`${method} task of 1`));
+    expect(got).toEqual(["tools/call work", ...twice]);
+  });
+
+  test("says on the stream of a call what it has to say of its maker's task, and of nobody else's", async () => {
+    const { ask, work } = await open();
+    const log = async (token: string) => {
+      const { messages } = await ask(token, "tools/call", { name: "log", ...logs });
+      return messages.map(({ method }) => method);
+    };
+    const [said, status] = ["notifications/message", "notifications/tasks/status"];
+    // A task that nobody made here is nobody else's.
+    expect(await log("2")).toEqual([said, said, status, undefined]);
+    await work("1", "task of 1");
+    expect(await log("1")).toEqual([said, said, status, undefined]);
+    expect(await log("2")).toEqual([said, undefined]);
+  });
+
+  test("gets what is not about tasks as it is, and is not asked for a list of everybody's", async () => {
+    const { got, ask } = await open();
+    for (const params of [{ taskID: 7 }, { Task: 7 }, { Notifications: {} }]) {
+      expect((await ask("1", "acme/jobs", params)).status).toBe(200);
+    }
+    expect(await ask("1", "tasks/list", {})).toMatchObject({ status: 404, last: { error: { code: -32601 } } });
+    expect(got).toEqual(Array(3).fill("acme/jobs"));
+  });
+
+  test("is told to cancel what is forgotten: the oldest beyond 256, and those of a connection that has gone", async () => {
+    const { host, got, work } = await open();
+    await work("2", "task of 2");
+    for (let index = 0; index < 257; index += 1) await work("1", `${index}`);
+    await until(() => got.includes("tasks/cancel 0"));
+    expect(got.filter((line) => line.startsWith("tasks/cancel"))).toHaveLength(1);
+    await host.gateway.accessChanged(connection(1).connectionId, undefined);
+    await until(() => got.filter((line) => line.startsWith("tasks/cancel")).length === 257);
+    expect(got).not.toContain("tasks/cancel task of 2");
+  });
 });
 
 describe.skipIf(!parts.docker)("a container whose template wants one process for everybody", () => {

@@ -76,8 +76,11 @@ export class WorkerPool {
   async start(want: Want, call: Call, signal: AbortSignal): Promise<Started> {
     signal.throwIfAborted();
     const holder = this.#holder(want, call);
-    // What a task wants to know is in its state, so this need not run alone.
-    if (holder !== undefined) return { worker: holder, running: startIn(holder, { ...call, attention: "none" }) };
+    if (holder !== undefined) {
+      // What a task wants to know is in its state: this need not run alone, where only that is in its way.
+      const taken: Call = holder.takes(call) ? call : { ...call, attention: "none" };
+      return { worker: holder, running: startIn(holder, taken) };
+    }
     if (!this.#waiters.has(want.key) || call.attention === "none") {
       const worker = this.#find(want.key, call);
       if (worker !== undefined) return { worker, running: startIn(worker, call) };
