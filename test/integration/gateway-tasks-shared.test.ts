@@ -357,6 +357,26 @@ test.each([true, false])(
   },
 );
 
+test.each([true, false])("a release drains while a stateless caller's task is at work in it (shared: %s)", async (isShared) => {
+  const speech = { sessions: false, stateless: true };
+  const { host, local, endpoint, ask, call } = await careless({
+    flags: ["--stateless"],
+    endpoint: { isShared, speech, container: "old" },
+  });
+  const about = (token: string, method: string) => ask(token, method, { taskId: "task of A" }, extension);
+  await last(call("1", "work", { who: "A" }, extension));
+  endpoint.container = "new";
+  expect(await answered(call("1", "echo", { who: "B" }))).toBe("echo of B");
+  expect(await codeOf(about("2", "tasks/get"))).toBe(-32602);
+  const counted = () => ["old", "new"].map((container) => host.gateway.sessionCount("probe", container));
+  expect(counted()).toEqual([1, 0]);
+  const started = local.started();
+  expect(await statusOf(about("1", "tasks/get"))).toBe("working");
+  await last(about("1", "tasks/cancel"));
+  await until(() => counted()[0] === 0);
+  expect(local.started()).toBe(started);
+});
+
 describe("a stateless server over HTTP", () => {
   const logs = { _meta: { "io.modelcontextprotocol/logLevel": "debug" } };
   const relation = { "io.modelcontextprotocol/related-task": { taskId: "task of 1" } };

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Message, made, membersIn } from "../messages/json-rpc.ts";
 import { type OwnedCall, type TaskOwner, TaskOwners } from "./task-owners.ts";
 import { UpstreamError } from "./upstream.ts";
+import { Worker } from "./worker.ts";
 
 type Said = { id?: unknown; method?: string; params?: Record<string, unknown> };
 
@@ -268,6 +269,28 @@ describe("what the server says of a task", () => {
     ] as const) {
       expect(refused(() => one.about("tasks/get", taskId))).toBeUndefined();
     }
+  });
+
+  it("waits no more for a call whose worker has ended", async () => {
+    const { tasks, owner, replies } = open();
+    const nothing = () => undefined;
+    const options = { key: "k", server: "s", owner: "a", isShared: false, tasks, onEnd: nothing, onIdle: nothing };
+    const worker = new Worker(options);
+    worker.start({
+      message: message({ id: 1, method: "tools/call", params: { task: {} } }),
+      progressToken: undefined,
+      attention: "silent",
+      owner: owner("a").self,
+      refused: nothing,
+      onNotification: nothing,
+      onAsk: nothing,
+      onAnswer: nothing,
+      onFailed: nothing,
+    });
+    tasks.asked(question("q", "1"));
+    expect(replies).toEqual([]);
+    await worker.end({ status: 502, error: { code: -32000, message: "gone" } });
+    expect(replies).toEqual(['"q" error']);
   });
 
   it("waits in a bounded number", () => {

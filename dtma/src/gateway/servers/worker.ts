@@ -71,8 +71,8 @@ export type Listener = {
   onGone(failure: Failure): void;
 };
 
-/** What a server with sessions said about itself. */
-export type Welcome = { message: Message; result: Span /** Where it offers them. */; tasks: Span | undefined };
+/** What a server with sessions said about itself, and where it offers tasks. */
+export type Welcome = { message: Message; result: Span; tasks: Span | undefined };
 
 type Own = { resolve(message: Message): void; reject(error: UpstreamError): void };
 
@@ -177,17 +177,13 @@ export class Worker implements UpstreamSink {
 
   /** Starts a call that `takes` has agreed to. Throws an UpstreamError when it is about another client's task. */
   start(call: Call): RunningCall {
-    const { welcome } = this;
-    // A stateless server says of each answer by itself whether it is a task.
-    const hasTasks = welcome === undefined || welcome.tasks !== undefined;
-    // They may be megabytes, and are read once.
-    const params = hasTasks || call.progressToken !== undefined ? membersIn(call.message.text, call.message.params) : [];
-    if (
-      welcome?.tasks !== undefined &&
-      call.owner === undefined &&
-      call.message.method === "tools/call" &&
-      asksForTask(params)
-    ) {
+    const { text, params: at, method } = call.message;
+    const inSession = this.welcome !== undefined;
+    // Whether a stateless server makes any shows in its answers only.
+    const hasTasks = !inSession || this.welcome?.tasks !== undefined;
+    // They may be megabytes: they are read once, or not at all.
+    const params = hasTasks || call.progressToken !== undefined ? membersIn(text, at) : [];
+    if (hasTasks && inSession && call.owner === undefined && method === "tools/call" && asksForTask(params)) {
       // A client that knows no tasks of sessions is to get its answer.
       return this.start({ ...call, message: made(withoutTask(call.message)) });
     }
@@ -296,7 +292,11 @@ export class Worker implements UpstreamSink {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#ended = promise;
     for (const { reject } of this.#own.values()) reject(new UpstreamError(failure));
-    for (const call of this.#calls.values()) call.onFailed(failure);
+    for (const call of this.#calls.values()) {
+      call.onFailed(failure);
+      // Others may go on with the same tasks.
+      if (this.#isCommon) this.tasks.over(call);
+    }
     for (const listener of this.#listeners) listener.onGone(failure);
     this.#own.clear();
     this.#calls.clear();
