@@ -15,6 +15,11 @@ export const tasksExtension = "io.modelcontextprotocol/tasks";
 
 /** Requests about one task, in both eras; what else begins like these may be about any. */
 export const taskMethods: ReadonlySet<string> = new Set(["tasks/get", "tasks/result", "tasks/cancel", "tasks/update"]);
+/** How a server tells of one: to a session, and to who listens without one. */
+export const taskNotifications: ReadonlySet<string | undefined> = new Set([
+  "notifications/tasks/status",
+  "notifications/tasks",
+]);
 const relatedTaskKey = "io.modelcontextprotocol/related-task";
 const lastStatuses: ReadonlySet<string | undefined> = new Set(["completed", "failed", "cancelled"]);
 

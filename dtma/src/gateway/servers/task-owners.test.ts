@@ -338,9 +338,11 @@ describe("what the server says of a task", () => {
     const status = { taskId: "1", status: "working", ttl: null };
     for (const to of [{ owner: b.self }, {}]) {
       expect(told(to, related("1"))).toBe(true);
-      expect(told(to, status, "notifications/tasks/status")).toBe(true);
       expect(told(to, related("2"))).toBe(false);
-      expect(told(to, {}, "notifications/tasks/status")).toBe(false);
+      for (const method of ["notifications/tasks/status", "notifications/tasks"]) {
+        expect(told(to, status, method)).toBe(true);
+        expect(told(to, {}, method)).toBe(false);
+      }
     }
     expect(told({ owner: a.self }, related("1"))).toBe(false);
     expect(told({ owner: a.self }, status, "notifications/tasks/status")).toBe(false);

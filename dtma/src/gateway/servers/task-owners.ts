@@ -24,6 +24,7 @@ import {
   taskAt,
   taskMethods,
   taskNamed,
+  taskNotifications,
 } from "../messages/tasks.ts";
 import { UpstreamError } from "./upstream.ts";
 
@@ -184,9 +185,10 @@ export class TaskOwners {
         return true;
       }
     }
-    const state = method === "notifications/tasks/status" ? taskAt(message, params) : undefined;
+    const isState = taskNotifications.has(method);
+    const state = isState ? taskAt(message, params) : undefined;
     const id = state?.id ?? relatedTask(message);
-    if (id === undefined) return to === undefined && method === "notifications/tasks/status";
+    if (id === undefined) return to === undefined && isState;
     const task = this.#tasks.get(id);
     if (task !== undefined) refresh(task, state);
     if (to !== undefined) return task !== undefined && task.owner.key !== to.owner?.key;

@@ -347,6 +347,7 @@ export class Worker implements UpstreamSink {
     const subscription = memberOf(message.text, meta, metaKeys.subscription);
     if (subscription !== undefined) {
       const call = this.#calls.get(Number(tokenAt(message.text, subscription)));
+      if (call !== undefined && this.tasks.told(message, call)) return undefined;
       const bytes = spliced(message.bytes, [{ at: subscription, text: call?.message.id ?? "null" }]);
       return call?.onNotification(made(bytes));
     }
