@@ -10,16 +10,19 @@ const envelopeKeys = ["jsonrpc", "id", "method", "params", "result", "error"];
 
 /** A name as a careless reader compares it. */
 export function folded(name: string): string {
+  if (/^[\x20-\x7e]*$/.test(name)) return name.toLowerCase();
   return (name.split("\0", 1)[0] ?? "").normalize("NFKC").toUpperCase().toLowerCase();
 }
 
 export function areAmbiguous(members: Member[], decisive: readonly string[] = envelopeKeys): boolean {
-  const careless = decisive.map(folded);
   const seen = new Set<string>();
+  let careless: string[] | undefined;
   for (const { key } of members) {
     if (seen.has(key)) return true;
     seen.add(key);
-    if (!decisive.includes(key) && careless.includes(folded(key))) return true;
+    if (decisive.includes(key)) continue;
+    careless ??= decisive.map(folded);
+    if (careless.includes(folded(key))) return true;
   }
   return false;
 }

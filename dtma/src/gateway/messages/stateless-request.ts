@@ -30,7 +30,7 @@ export function object(members: readonly Buffer[]): Buffer {
 /** Adds members to the object at `span`. */
 function adding(text: string, span: Span, members: readonly Buffer[]): Edit {
   const at = span.end - 1;
-  const isEmpty = membersAt(text, span.start)?.members.length === 0;
+  const isEmpty = text.slice(span.start + 1, at).trim() === "";
   return { at: { start: at, end: at }, text: isEmpty ? joined(members) : Buffer.concat([comma, joined(members)]) };
 }
 

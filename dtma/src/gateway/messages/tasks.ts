@@ -1,6 +1,18 @@
-import { areAmbiguous, folded } from "./ambiguity.ts";
+import { ambiguous, areAmbiguous, folded } from "./ambiguity.ts";
 import { metaKeys } from "./envelope.ts";
-import { elementsAt, type Member, type Message, memberOf, membersIn, readMessage, type Span, stringAt } from "./json-rpc.ts";
+import {
+  elementsAt,
+  errorCodes,
+  type JsonRpcError,
+  type Member,
+  type Message,
+  made,
+  memberOf,
+  membersIn,
+  readMessage,
+  type Span,
+  stringAt,
+} from "./json-rpc.ts";
 import { type Edit, spliced, withoutMember } from "./splice.ts";
 
 /*
@@ -124,4 +136,16 @@ export function withoutTasks(bytes: Buffer): Buffer {
   const capabilities = message && memberOf(message.text, message.result, "capabilities");
   if (message === undefined || capabilities === undefined) return bytes;
   return spliced(bytes, [{ at: capabilities, text: withoutMember(message, capabilities, "tasks") }]);
+}
+
+/**
+ * What a client that has no tasks says, for a server that cannot tell it from others: with none to be told of. An error when it
+ * names one, or may be read so.
+ */
+export function namingNoTask(message: Message): Message | JsonRpcError {
+  const named = namedTasks(message, membersIn(message.text, message.params));
+  if (named === undefined) return ambiguous;
+  if (message.method?.startsWith("tasks/")) return { code: -32601, message: "The server does not offer this." };
+  if (named.ids.length > 0) return { code: errorCodes.invalidParams, message: "There is no such task." };
+  return named.heard === undefined ? message : made(spliced(message.bytes, [hearingOf(message, named.heard, () => false)]));
 }

@@ -7,6 +7,7 @@ import {
   errorCodes,
   type JsonRpcError,
   type Message,
+  made,
   memberOf,
   readMessage,
   stringAt,
@@ -15,6 +16,7 @@ import {
 import { withId } from "../messages/splice.ts";
 import { errorOf, inWords, isStatelessError } from "../messages/stateless.ts";
 import { asStateless, member, object } from "../messages/stateless-request.ts";
+import { namingNoTask } from "../messages/tasks.ts";
 import { type ClientSaid, metaMembers, type Offer, readDiscovery, readInitialize } from "./discovery.ts";
 import { createListening, type Listening } from "./listening.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
@@ -27,6 +29,8 @@ INVARIANTS
 - Every request of the client is answered once: by the server's last answer, by the client's own refusal of a question, or
   by why there is no answer. One that the client has cancelled is answered no more.
 - What goes through is edited, never printed again: requests gain members, answers keep everything but their id.
+- A server over HTTP, which cannot tell its callers apart, gets no message that names a task or may be read so: the client has
+  none.
 - The rounds of one request are bounded, and none of its questions and timers outlives it.
 */
 
@@ -86,15 +90,15 @@ export function createSessionFace(
   function dispatch(request: Message, params: Buffer[], headers?: Record<string, string>): { id: number; sent: Promise<void> } {
     lastId += 1;
     const id = lastId;
-    const made = mustRead(asStateless(request, { id: String(id), meta: metaMembers(client, logLevel), params }));
-    const sent = upstream.send([made], id, headers).catch((error: unknown) => unanswered(id, toFailure(error)));
+    const message = made(asStateless(request, { id: String(id), meta: metaMembers(client, logLevel), params }));
+    const sent = upstream.send([message], id, headers).catch((error: unknown) => unanswered(id, toFailure(error)));
     return { id, sent };
   }
 
   /** A request of our own. Rejects with an UpstreamError when there is no answer. */
   function ask(method: string, params: Buffer[]): { id: number; answer: Promise<Message> } {
     const { promise, resolve, reject } = Promise.withResolvers<Message>();
-    const { id } = dispatch(mustRead(object([...envelope(method), member("id", "0")])), params);
+    const { id } = dispatch(made(object([...envelope(method), member("id", "0")])), params);
     own.set(id, { resolve, reject });
     return { id, answer: promise };
   }
@@ -166,7 +170,7 @@ export function createSessionFace(
     }
     if (!isHttp || call.request.method !== "tools/list") return finish(call, withId(message, call.id));
     const kept = learnTools(message, repeated);
-    return finish(call, withId(kept === message.bytes ? message : mustRead(kept), call.id));
+    return finish(call, withId(kept === message.bytes ? message : made(kept), call.id));
   }
 
   function failed(call: Call, message: Message): Promise<void> | undefined {
@@ -327,8 +331,10 @@ export function createSessionFace(
         return void subscribe(request, streamId);
     }
     if (request.method?.startsWith("tasks/")) return void sink.message(errorAnswer(id, unknownMethod), streamId);
+    const allowed = isHttp ? namingNoTask(request) : request;
+    if ("code" in allowed) return void sink.message(errorAnswer(id, allowed), streamId);
     const call: Call = {
-      request,
+      request: allowed,
       id,
       streamId,
       attempt: undefined,
@@ -348,7 +354,11 @@ export function createSessionFace(
     const { method = "" } = notification;
     if (method === "notifications/cancelled") cancelledByClient(notification);
     else if (method === "notifications/initialized") listening?.start();
-    else if (!dropped.has(method)) await upstream.send([notification], undefined);
+    else if (!dropped.has(method)) {
+      const allowed = isHttp ? namingNoTask(notification) : notification;
+      if ("code" in allowed) throw new UpstreamError({ status: 400, error: allowed });
+      await upstream.send([allowed], undefined);
+    }
   }
 
   return {
@@ -384,7 +394,7 @@ function envelope(method: string): Buffer[] {
 /** `id` and `reason` are JSON text. */
 function cancelling(id: string, reason?: Buffer): Message {
   const params = [member("requestId", id), ...(reason === undefined ? [] : [member("reason", reason)])];
-  return mustRead(object([...envelope("notifications/cancelled"), member("params", object(params))]));
+  return made(object([...envelope("notifications/cancelled"), member("params", object(params))]));
 }
 
 function resultAnswer(id: string, result: string): Buffer {
@@ -393,10 +403,4 @@ function resultAnswer(id: string, result: string): Buffer {
 
 function nameOf({ text, params }: Message): string | undefined {
   return stringAt(text, memberOf(text, params, "name"));
-}
-
-function mustRead(bytes: Buffer): Message {
-  const message = readMessage(bytes);
-  if (message === undefined) throw new Error("A message of our own is no message.");
-  return message;
 }
