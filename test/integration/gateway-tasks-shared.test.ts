@@ -262,6 +262,10 @@ test.each([true, false])(
     const params = { name: "work", arguments: { who: "A" }, task: {} };
     expect(await answered(ask("1", "tools/call", params))).toBe("no task for A");
     expect(did("work A")).toBe(1);
+    for (const method of ["tasks/list", "tasks/get", "tasks/result", "tasks/cancel", "tasks/update"]) {
+      expect(await codeOf(ask("1", method, { taskId: "task of A" }))).toBe(-32601);
+      expect(did(method)).toBe(0);
+    }
   },
 );
 

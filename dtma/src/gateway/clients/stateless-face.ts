@@ -148,7 +148,8 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
         await listenTo(await deps.pool.ready(want, leaving.signal), stream, envelope, leaving.signal);
         return await stream.closed;
       }
-      if (removedMethods.has(envelope.method) || (isSession && tasksMethods.has(envelope.method))) {
+      // Tasks are an extension of another shape in 2026-07-28.
+      if (removedMethods.has(envelope.method) || (isSession && envelope.method.startsWith("tasks/"))) {
         const message = `This revision of the protocol has no method ${envelope.method}.`;
         return void stream.answer(errorAnswer(envelope.id, { code: -32601, message }), 404);
       }
@@ -423,9 +424,6 @@ const removedMethods: ReadonlySet<string> = new Set([
   "resources/subscribe",
   "resources/unsubscribe",
 ]);
-
-/** An extension of another shape in 2026-07-28. */
-const tasksMethods: ReadonlySet<string> = new Set(["tasks/list", "tasks/get", "tasks/result", "tasks/cancel"]);
 
 const unknownState: Failure = {
   status: 200,
