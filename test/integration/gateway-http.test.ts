@@ -196,15 +196,17 @@ test("a server that accepts connections and says nothing is given up after the d
 
 test("a server that lets its clients poll for a long answer is polled until it comes", async () => {
   let polls = 0;
+  let asked: unknown;
   const result = (id: unknown, body: object) => JSON.stringify({ jsonrpc: "2.0", id, result: body });
   const polling = createServer(async (request, response) => {
     if (request.method === "GET" && request.headers["last-event-id"] === undefined) return void response.writeHead(405).end();
     if (request.method === "GET") {
       polls++;
       response.writeHead(200, { "content-type": "text/event-stream" });
-      return void response.end(`id: e${polls}\ndata: ${polls < 6 ? "" : result(1, { polls })}\n\n`);
+      return void response.end(`id: e${polls}\ndata: ${polls < 6 ? "" : result(asked, { polls })}\n\n`);
     }
     const message = JSON.parse((await text(request)) || "{}");
+    asked = message.id ?? asked;
     if (message.method === "initialize") {
       const initialized = { protocolVersion: "2025-11-25", capabilities: {}, serverInfo: { name: "p", version: "1" } };
       return void response.writeHead(200, { "content-type": "application/json" }).end(result(message.id, initialized));

@@ -59,7 +59,9 @@ export function createServerSide(deps: {
       const connected = want
         ? (sink: UpstreamSink) => createSharedUpstream({ pool, want, isRaw: isStateless }, sink)
         : await connect(session.server, endpoint, isStateless);
-      return isStateless ? createSessionFace(connected, session, { isHttp: endpoint.type === "http" }) : connected(session);
+      if (!isStateless) return connected(session);
+      const isHttp = endpoint.type === "http";
+      return createSessionFace(connected, session, { isHttp, nextId: isHttp ? (await client)?.nextId : undefined });
     },
 
     async openWorker(worker, want) {

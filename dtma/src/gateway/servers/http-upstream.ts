@@ -1,8 +1,10 @@
+import { randomInt } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import type { Dispatcher } from "undici";
 import type { Failure } from "../messages/failure.ts";
 import {
   elementsAt,
+  errorAnswer,
   errorCodes,
   type Message,
   memberOf,
@@ -11,12 +13,14 @@ import {
   withoutNewlines,
 } from "../messages/json-rpc.ts";
 import { createSseDecoder } from "../messages/sse.ts";
+import { type CallerWall, createCallerWall } from "./caller-wall.ts";
 import { type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 
 /*
 INVARIANTS
 - Only headers made here reach the server: no token, cookie or hop-by-hop header of the client does.
 - The server's session id stays here; the client knows the gateway's own.
+- Callers that a server cannot tell apart, because it gives out no session ids, are kept apart here (`caller-wall.ts`).
 - Every request that was sent is either answered or reported with `unanswered`; `end` leaves no connection open.
 */
 
@@ -35,15 +39,23 @@ type Body = Dispatcher.ResponseData["body"];
 export type HttpClient = {
   request(url: string, options: Omit<Dispatcher.RequestOptions, "origin" | "path">): Promise<Dispatcher.ResponseData>;
   destroy(): Promise<void>;
+  /** Every id once. */
+  nextId(): number;
 };
 
 /** undici is loaded late: most toolboxes have no server over HTTP, and it takes several megabytes. */
 export async function openHttpClient(): Promise<HttpClient> {
   const { Agent, request } = await import("undici");
   const dispatcher = new Agent({ connect: { timeout: connectMs }, pipelining: 1, connections: null });
+  // A DTMA that was restarted, or asks what a server speaks, does not use those of another client.
+  let lastId = randomInt(1_000_000_000);
   return {
     request: (url, options) => request(url, { ...options, dispatcher }),
     destroy: () => dispatcher.destroy(),
+    nextId() {
+      lastId += 1;
+      return lastId;
+    },
   };
 }
 
@@ -58,6 +70,7 @@ export function createHttpUpstream(
   let upstreamSession: string | undefined;
   let protocolVersion: string | undefined;
   let listening = false;
+  let wall: CallerWall | undefined;
 
   const headers = (extra: Record<string, string>): Record<string, string> => ({
     "accept-encoding": "identity",
@@ -76,6 +89,28 @@ export function createHttpUpstream(
       signal: stop.signal,
     });
 
+  function tell(bytes: Buffer, streamId: number): Promise<void> | undefined {
+    const heard = wall === undefined ? bytes : wall.in(bytes, streamId === standaloneStream ? undefined : streamId);
+    if (heard === undefined) return undefined;
+    if (Buffer.isBuffer(heard)) return sink.message(heard, streamId);
+    return post([heard.decline], undefined).catch(() => undefined);
+  }
+
+  /** What may be sent; requests that may not are answered here. */
+  function sendable(messages: Message[], streamId: number | undefined): Message[] {
+    if (wall === undefined) return messages;
+    const sent: Message[] = [];
+    for (const message of messages) {
+      const passed = wall.out(message, streamId);
+      if (passed === undefined) continue;
+      if ("bytes" in passed) sent.push(passed);
+      else if ("answer" in passed) void sink.message(passed.answer, streamId);
+      else if (message.kind === "request") void sink.message(errorAnswer(message.id, passed), streamId);
+      else if (streamId === undefined) throw new UpstreamError({ status: 400, error: passed });
+    }
+    return sent;
+  }
+
   async function post(messages: Message[], streamId: number | undefined): Promise<void> {
     const [first] = messages;
     const initializes = first?.method === "initialize";
@@ -84,7 +119,10 @@ export function createHttpUpstream(
     const response = await call("POST", accept, body, initializes ? options.initializeMs : answerHeadersMs).catch(
       asUnreachable,
     );
-    if (initializes) upstreamSession = oneHeader(response.headers["mcp-session-id"]);
+    if (initializes) {
+      upstreamSession = oneHeader(response.headers["mcp-session-id"]);
+      if (upstreamSession === undefined) wall = createCallerWall(first, streamId, client.nextId);
+    }
     if (response.statusCode >= 300) return refused(response.statusCode, response.body, messages, streamId);
     const type = mediaTypeOf(response);
     if (streamId === undefined) await response.body.dump();
@@ -106,7 +144,7 @@ export function createHttpUpstream(
     const failure = refusedWith(status, said);
     if (streamId === undefined) throw new UpstreamError(failure);
     const asked = messages.filter((one) => one.kind === "request");
-    if (said?.hasError && asked.length === 1 && said.id === asked[0]?.id) await sink.message(said.bytes, streamId);
+    if (said?.hasError && asked.length === 1 && said.id === asked[0]?.id) await tell(said.bytes, streamId);
     sink.unanswered(streamId, failure);
   }
 
@@ -114,8 +152,7 @@ export function createHttpUpstream(
     const bytes = withoutNewlines(await collect(body, options.messageBytes).catch(asUnreachable));
     const start = bytes.findIndex((byte) => byte !== 0x20 && byte !== 0x09);
     const elements = elementsAt(bytes.toString("latin1"), Math.max(start, 0));
-    for (const part of elements?.map((span) => bytes.subarray(span.start, span.end)) ?? [bytes])
-      await sink.message(part, streamId);
+    for (const part of elements?.map((span) => bytes.subarray(span.start, span.end)) ?? [bytes]) await tell(part, streamId);
   }
 
   /** Passes events on until the stream and all its continuations are over. */
@@ -137,7 +174,7 @@ export function createHttpUpstream(
             if (event.data.length === 0 || event.event !== "message") continue;
             const bytes = withoutNewlines(event.data);
             answered ||= streamId !== undefined && readMessage(bytes)?.kind === "response";
-            await sink.message(bytes, streamId ?? standaloneStream);
+            await tell(bytes, streamId ?? standaloneStream);
           }
         }
       } catch (error) {
@@ -172,11 +209,15 @@ export function createHttpUpstream(
 
   return {
     async send(messages, streamId) {
-      if (streamId === undefined) return post(messages, undefined);
-      void post(messages, streamId).catch((error: unknown) => {
-        if (stop.signal.aborted) return;
-        sink.unanswered(streamId, error instanceof UpstreamError ? error.failure : gone);
-      });
+      const sent = sendable(messages, streamId);
+      if (sent.length === 0) return;
+      if (streamId === undefined) return post(sent, undefined);
+      void post(sent, streamId)
+        .catch((error: unknown) => {
+          if (stop.signal.aborted) return;
+          sink.unanswered(streamId, error instanceof UpstreamError ? error.failure : gone);
+        })
+        .then(() => wall?.over(streamId));
     },
     ready: () => undefined,
     listen() {

@@ -13,6 +13,7 @@ import {
   stringAt,
   tokenAt,
 } from "../messages/json-rpc.ts";
+import { ofProgress, type Progress, underToken } from "../messages/progress.ts";
 import { withId } from "../messages/splice.ts";
 import { errorOf, inWords, isStatelessError } from "../messages/stateless.ts";
 import { asStateless, member, object } from "../messages/stateless-request.ts";
@@ -25,7 +26,8 @@ import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./up
 A stateless server (MCP 2026-07-28) as a client with a session sees it.
 
 INVARIANTS
-- Ids towards the server are ours alone, and so are those of the questions to the client: nobody's can collide.
+- Ids towards the server are ours alone, and so are those of the questions to the client: nobody's can collide. Over HTTP, where
+  other callers reach the same server, no two faces use the same id or progress token.
 - Every request of the client is answered once: by the server's last answer, by the client's own refusal of a question, or
   by why there is no answer. One that the client has cancelled is answered no more.
 - What goes through is edited, never printed again: requests gain members, answers keep everything but their id.
@@ -39,6 +41,8 @@ type Call = {
   request: Message;
   id: string;
   streamId: number | undefined;
+  /** Where the server gets a token of ours. */
+  progress: Progress | undefined;
   /** Undefined while the client is asked, or while the next attempt waits. */
   attempt: number | undefined;
   rounds: number;
@@ -65,13 +69,15 @@ const levels = new Set(["debug", "info", "notice", "warning", "error", "critical
 
 /**
  * Lets a session use a server without sessions, over the upstream that `connect` makes; `isHttp`: what is sent reaches the
- * server in POSTs of their own, so that streams overtake one another and arguments may be wanted in headers.
+ * server in POSTs of their own, so that streams overtake one another and arguments may be wanted in headers; `nextId` gives every
+ * id once, for all who use the server.
  */
 export function createSessionFace(
   connect: (sink: UpstreamSink) => Upstream,
   sink: UpstreamSink,
-  { isHttp }: { isHttp: boolean },
+  options: { isHttp: boolean; nextId?: (() => number) | undefined },
 ): Upstream {
+  const { isHttp, nextId = () => ++lastId } = options;
   /** By the client's id, by that of the attempt, and by those of the questions. */
   const calls = new Map<string, Call>();
   const attempts = new Map<number, Call>();
@@ -88,8 +94,7 @@ export function createSessionFace(
   const upstream = connect({ message: fromServer, unanswered, gone: (failure) => sink.gone(failure) });
 
   function dispatch(request: Message, params: Buffer[], headers?: Record<string, string>): { id: number; sent: Promise<void> } {
-    lastId += 1;
-    const id = lastId;
+    const id = nextId();
     const message = made(asStateless(request, { id: String(id), meta: metaMembers(client, logLevel), params }));
     const sent = upstream.send([message], id, headers).catch((error: unknown) => unanswered(id, toFailure(error)));
     return { id, sent };
@@ -144,7 +149,9 @@ export function createSessionFace(
     if (message.kind === "request") return undefined;
     const taken = listening?.take(message, attemptId) ?? (listening === undefined ? "not-ours" : undefined);
     if (taken !== "not-ours") return taken;
-    return sink.message(bytes, attemptId === undefined ? undefined : attempts.get(attemptId)?.streamId);
+    const call = attemptId === undefined ? undefined : attempts.get(attemptId);
+    const heard = isHttp && message.method === "notifications/progress" ? ofProgress(message, [call?.progress]) : bytes;
+    return heard && sink.message(heard, call?.streamId);
   }
 
   function answered(message: Message): Promise<void> | undefined {
@@ -333,8 +340,11 @@ export function createSessionFace(
     if (request.method?.startsWith("tasks/")) return void sink.message(errorAnswer(id, unknownMethod), streamId);
     const allowed = isHttp ? namingNoTask(request) : request;
     if ("code" in allowed) return void sink.message(errorAnswer(id, allowed), streamId);
+    const tagged = isHttp ? underToken(allowed, nextId) : undefined;
+    if (tagged !== undefined && "code" in tagged) return void sink.message(errorAnswer(id, tagged), streamId);
     const call: Call = {
-      request: allowed,
+      request: tagged?.message ?? allowed,
+      progress: tagged?.progress,
       id,
       streamId,
       attempt: undefined,
