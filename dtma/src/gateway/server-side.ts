@@ -71,7 +71,8 @@ export function createServerSide(deps: {
         worker.container = endpoint.container;
         const isStateless = endpoint.speech?.stateless === true;
         const connected = await connect(want.server, endpoint, isStateless);
-        await worker.attach(connected(worker), endpoint.type === "http" && endpoint.speech?.isOldSse !== true);
+        const separates = endpoint.type === "http" && endpoint.speech?.isOldSse !== true;
+        await worker.attach(connected(worker), separates, endpoint.type === "http" ? (await client)?.nextId : undefined);
         if (!isStateless) await worker.initialize(want.initialize);
       } finally {
         clearTimeout(late);

@@ -63,7 +63,7 @@ function open() {
         await upstream.send([made(JSON.stringify({ jsonrpc: "2.0", ...message }))], 1);
         await settled();
       };
-      const params = { protocolVersion: "2025-11-25", capabilities: { elicitation: {} } };
+      const params = { protocolVersion: "2025-11-25", capabilities: { elicitation: { form: {}, url: {} } } };
       await send({ id: "i", method: "initialize", params });
       await send({ id: 1, method: "tools/call", params: { name: task, task: {} } });
       return { heard, send };
@@ -92,4 +92,19 @@ it.each([
   await b.send(reply("B"));
   expect(b.heard.at(-1)).toMatchObject(question("of B"));
   expect(sent.filter(({ id, result }) => id === 7 && result !== undefined)).toEqual([{ jsonrpc: "2.0", ...reply("B") }]);
+});
+
+it("tells that a person has been at a page to the call that asked for it, and to no other", async () => {
+  const { session, hear } = open();
+  const [a, b] = [await session("of A"), await session("of B")];
+  const page = (elicitationId: string) => ({ mode: "url", elicitationId, url: "https://example.org/", message: "Go there." });
+  const complete = (elicitationId: string) => ({ method: "notifications/elicitation/complete", params: { elicitationId } });
+  await a.send({ id: 2, method: "prompts/get", params: { name: "waits" } });
+  hear({ id: 8, method: "elicitation/create", params: page("of A") });
+  expect(a.heard.at(-1)).toMatchObject({ params: page("of A") });
+  hear(complete("of B"));
+  hear(complete("of A"));
+  const told = ({ heard }: typeof a) => heard.filter(({ method }) => method === complete("").method);
+  expect(told(a)).toEqual([{ jsonrpc: "2.0", ...complete("of A") }]);
+  expect(told(b)).toEqual([]);
 });

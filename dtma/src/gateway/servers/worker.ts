@@ -105,10 +105,13 @@ export class Worker implements UpstreamSink {
   readonly #calls = new Map<number, Call>();
   readonly #own = new Map<number, Own>();
   readonly #listeners = new Set<Listener>();
+  /** Whose person goes to a page for the server, by what it calls that. */
+  readonly #elicitations = new Map<string, Call>();
   readonly #subscribers = new Map<string, { count: number; granted: Promise<boolean> }>();
   #upstream: Upstream | undefined;
   #separates = false;
   #lastId = 0;
+  #nextId = (): number => ++this.#lastId;
   #asking: number | undefined;
   #silent = 0;
   #deafUntil = 0;
@@ -149,11 +152,15 @@ export class Worker implements UpstreamSink {
     return this.#listeners.size === 0 && !this.isAtWork;
   }
 
-  /** `separates`: each message of the server names the call it belongs to. */
-  async attach(upstream: Upstream, separates: boolean): Promise<void> {
+  /**
+   * `separates`: each message of the server names the call it belongs to; `nextId` gives every id once, where others use the
+   * same process.
+   */
+  async attach(upstream: Upstream, separates: boolean, nextId?: () => number): Promise<void> {
     if (this.#ended !== undefined) return upstream.end();
     this.#upstream = upstream;
     this.#separates = separates;
+    if (nextId !== undefined) this.#nextId = nextId;
   }
 
   /** Initializes a server with sessions; `params` is JSON text. Rejects with an UpstreamError. */
@@ -188,7 +195,7 @@ export class Worker implements UpstreamSink {
       return this.start({ ...call, message: made(withoutTask(call.message)) });
     }
     const edits = hasTasks ? this.tasks.starts(call, params) : [];
-    const id = ++this.#lastId;
+    const id = this.#nextId();
     const message = made(asOurs(call, params, id, edits));
     this.#calls.set(id, call);
     if (call.attention === "asks") this.#asking = id;
@@ -214,7 +221,7 @@ export class Worker implements UpstreamSink {
   ask(method: string, params: string): Promise<Message> {
     const upstream = this.#upstream;
     if (upstream === undefined || this.#ended !== undefined) return Promise.reject(new UpstreamError(goneAlready));
-    const id = ++this.#lastId;
+    const id = this.#nextId();
     const { promise, resolve, reject } = Promise.withResolvers<Message>();
     this.#own.set(id, { resolve, reject });
     const message = made(`{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":${params}}`);
@@ -335,8 +342,12 @@ export class Worker implements UpstreamSink {
     if (message.method === "ping") this.#reply(id, '"result":{}');
     else if (!this.isShared || !this.tasks.asked(message)) {
       const call = this.#isDeaf() ? undefined : this.#causeOf(streamId);
-      if (call !== undefined) call.onAsk(message);
-      else this.#reply(id, nobodyToAsk);
+      if (call === undefined) this.#reply(id, nobodyToAsk);
+      else {
+        const elicitation = elicitationOf(message);
+        if (elicitation !== undefined) this.#elicitations.set(elicitation, call);
+        call.onAsk(message);
+      }
     }
     return undefined;
   }
@@ -375,6 +386,8 @@ export class Worker implements UpstreamSink {
     const cause = this.#causeOf(streamId);
     if (!this.isShared) return this.tasks.told(message, cause ?? {}) ? undefined : cause?.onNotification(message);
     if (this.tasks.told(message)) return undefined;
+    const elicitation = elicitationOf(message);
+    if (elicitation !== undefined) return this.#elicitations.get(elicitation)?.onNotification(message);
     // What a list or a task makes the server say must not be taken for what another client's call did.
     const isUncertain = this.#calls.size > 1 || this.#isDeaf() || this.tasks.hasOthers(cause?.owner);
     return isUncertain ? undefined : cause?.onNotification(message);
@@ -422,12 +435,19 @@ export class Worker implements UpstreamSink {
     this.#calls.delete(id);
     if (this.#asking === id) this.#asking = undefined;
     if (call.attention === "silent") this.#silent--;
+    for (const [elicitation, asked] of this.#elicitations) if (asked === call) this.#elicitations.delete(elicitation);
     this.lastUsedAt = Date.now();
     // Whoever ends it tells its client first.
     queueMicrotask(() => this.tasks.over(call));
     this.#onIdle(this);
     return call;
   }
+}
+
+/** What the server calls a page that a person is to go to, or has been at (MCP 2025-11-25, "Elicitation"). */
+function elicitationOf({ text, params, method }: Message): string | undefined {
+  if (method !== "elicitation/create" && method !== "notifications/elicitation/complete") return undefined;
+  return stringAt(text, memberOf(text, params, "elicitationId"));
 }
 
 const lateQuestionsMs = 5_000;
