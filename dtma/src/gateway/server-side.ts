@@ -47,6 +47,9 @@ export function createServerSide(deps: {
     return (sink) => (isStateless ? createStatelessHttpUpstream : inSession)(endpoint.url, sink, options);
   }
 
+  /** Ids that nobody else has at a server that several reach. */
+  const nextIdAt = async ({ type }: ServerEndpoint) => (type === "http" ? (await client)?.nextId : undefined);
+
   return {
     async open(session) {
       const endpoint = await deps.endpointOf(session.server);
@@ -60,8 +63,8 @@ export function createServerSide(deps: {
         ? (sink: UpstreamSink) => createSharedUpstream({ pool, want, isRaw: isStateless }, sink)
         : await connect(session.server, endpoint, isStateless);
       if (!isStateless) return connected(session);
-      const isHttp = endpoint.type === "http";
-      return createSessionFace(connected, session, { isHttp, nextId: isHttp ? (await client)?.nextId : undefined });
+      const nextId = await nextIdAt(endpoint);
+      return createSessionFace(connected, session, { isHttp: endpoint.type === "http", nextId });
     },
 
     async openWorker(worker, want) {
@@ -72,7 +75,7 @@ export function createServerSide(deps: {
         const isStateless = endpoint.speech?.stateless === true;
         const connected = await connect(want.server, endpoint, isStateless);
         const separates = endpoint.type === "http" && endpoint.speech?.isOldSse !== true;
-        await worker.attach(connected(worker), separates, endpoint.type === "http" ? (await client)?.nextId : undefined);
+        await worker.attach(connected(worker), separates, await nextIdAt(endpoint));
         if (!isStateless) await worker.initialize(want.initialize);
       } finally {
         clearTimeout(late);

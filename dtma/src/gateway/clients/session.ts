@@ -14,6 +14,7 @@ import {
   tokenAt,
 } from "../messages/json-rpc.ts";
 import { eventPieces } from "../messages/sse.ts";
+import { listChanges } from "../messages/subscriptions.ts";
 import { toFailure, type Upstream, type UpstreamSink } from "../servers/upstream.ts";
 import { ClientStream, sendJson, sseHeaders } from "./client-stream.ts";
 import { refuse } from "./http-edge.ts";
@@ -63,9 +64,7 @@ const pairStream = 0;
 
 /** What a server says about itself as a whole, so it never belongs to the request that happens to be open. */
 const standaloneMethods = new Set([
-  "notifications/tools/list_changed",
-  "notifications/prompts/list_changed",
-  "notifications/resources/list_changed",
+  ...listChanges,
   "notifications/resources/updated",
   "notifications/tasks/status",
   "notifications/elicitation/complete",

@@ -151,7 +151,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       // Tasks are an extension of another shape in 2026-07-28.
       if (removedMethods.has(envelope.method) || (isSession && envelope.method.startsWith("tasks/"))) {
         const message = `This revision of the protocol has no method ${envelope.method}.`;
-        return void stream.answer(errorAnswer(envelope.id, { code: -32601, message }), 404);
+        return void stream.answer(errorAnswer(envelope.id, { code: errorCodes.methodNotFound, message }), 404);
       }
       const exchange = isSession ? resume(server, visit, envelope) : undefined;
       const current = exchange ?? begin(server, visit, envelope, want.isShared);
@@ -482,7 +482,7 @@ function statusOf(answer: Message): number {
   if (!answer.hasError) return 200;
   const at = errorCodeAt(answer);
   const code = at === undefined ? 0 : Number(answer.text.slice(at.start, at.end));
-  if (code === -32601) return 404;
+  if (code === errorCodes.methodNotFound) return 404;
   return isStatelessError(code) ? 400 : 200;
 }
 

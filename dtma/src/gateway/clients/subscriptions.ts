@@ -1,7 +1,7 @@
 import { type Envelope, metaKeys } from "../messages/envelope.ts";
 import { type Message, memberOf } from "../messages/json-rpc.ts";
-import { isWithin } from "../messages/questions.ts";
 import { insertion, rawMember, spliced } from "../messages/splice.ts";
+import { isWithin, maxSubscriptions } from "../messages/subscriptions.ts";
 import type { Listener, Worker } from "../servers/worker.ts";
 import type { AnswerStream } from "./answer-stream.ts";
 
@@ -12,7 +12,6 @@ type ListenFilter = {
   resourceSubscriptions?: string[];
 };
 
-const maxSubscriptions = 1_000;
 /** Notifications that wait for the acknowledgement of their stream. */
 const maxHeld = 1_000;
 

@@ -35,11 +35,15 @@ export type JsonRpcError = { code: number; message: string; data?: unknown };
 export const errorCodes = {
   parseError: -32700,
   invalidRequest: -32600,
+  methodNotFound: -32601,
   invalidParams: -32602,
   internal: -32603,
   failed: -32000,
   sessionNotFound: -32001,
 } as const;
+
+/** The answer to what a server, as this client sees it, cannot do. */
+export const notOffered: JsonRpcError = { code: errorCodes.methodNotFound, message: "The server does not offer this." };
 
 /** Deeper nesting than this is refused from clients; many JSON readers of servers recurse. */
 export const maxNesting = 512;

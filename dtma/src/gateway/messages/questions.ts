@@ -27,14 +27,7 @@ export const quietMethods: ReadonlySet<string> = new Set([
 export const cannotBeAsked = `"error":${JSON.stringify({ code: errorCodes.invalidParams, message: "The client cannot be asked that." })}`;
 
 /** What it hears when there is none that it could mean. */
-export const nobodyToAsk = `"error":${JSON.stringify({ code: -32601, message: "No client can be asked that here." })}`;
-
-/** Whether a resource is one of those, or lies in one of them (MCP, `notifications/resources/updated`). */
-export function isWithin(uri: string | undefined, those: Iterable<string>): boolean {
-  if (uri === undefined) return false;
-  for (const one of those) if (uri === one || uri.startsWith(one.endsWith("/") ? one : `${one}/`)) return true;
-  return false;
-}
+export const nobodyToAsk = `"error":${JSON.stringify({ code: errorCodes.methodNotFound, message: "No client can be asked that here." })}`;
 
 /** Requests that may be answered by a question. */
 export const askingMethods: ReadonlySet<string> = new Set(["tools/call", "prompts/get", "resources/read"]);

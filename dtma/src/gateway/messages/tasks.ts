@@ -9,6 +9,7 @@ import {
   made,
   memberOf,
   membersIn,
+  notOffered,
   readMessage,
   type Span,
   stringAt,
@@ -32,6 +33,8 @@ export const taskNotifications: ReadonlySet<string | undefined> = new Set([
   "notifications/tasks/status",
   "notifications/tasks",
 ]);
+/** The answer to who names one that is not there, or another one's. */
+export const noSuchTask: JsonRpcError = { code: errorCodes.invalidParams, message: "There is no such task." };
 const relatedTaskKey = "io.modelcontextprotocol/related-task";
 const lastStatuses: ReadonlySet<string | undefined> = new Set(["completed", "failed", "cancelled"]);
 
@@ -142,10 +145,10 @@ export function withoutTasks(bytes: Buffer): Buffer {
  * What a client that has no tasks says, for a server that cannot tell it from others: with none to be told of. An error when it
  * names one, or may be read so.
  */
-export function namingNoTask(message: Message): Message | JsonRpcError {
-  const named = namedTasks(message, membersIn(message.text, message.params));
+export function namingNoTask(message: Message, params = membersIn(message.text, message.params)): Message | JsonRpcError {
+  const named = namedTasks(message, params);
   if (named === undefined) return ambiguous;
-  if (message.method?.startsWith("tasks/")) return { code: -32601, message: "The server does not offer this." };
-  if (named.ids.length > 0) return { code: errorCodes.invalidParams, message: "There is no such task." };
+  if (message.method?.startsWith("tasks/")) return notOffered;
+  if (named.ids.length > 0) return noSuchTask;
   return named.heard === undefined ? message : made(spliced(message.bytes, [hearingOf(message, named.heard, () => false)]));
 }

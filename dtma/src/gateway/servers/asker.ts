@@ -1,5 +1,5 @@
 import type { Failure } from "../messages/failure.ts";
-import { type JsonRpcError, type Message, made } from "../messages/json-rpc.ts";
+import { errorCodes, type JsonRpcError, type Message, made } from "../messages/json-rpc.ts";
 import type { Upstream, UpstreamSink } from "./upstream.ts";
 
 /*
@@ -81,7 +81,9 @@ export function createAsker(
 
   async function answer(id: unknown, method: string): Promise<void> {
     const said =
-      method === "ping" ? { result: {} } : { error: { code: -32601, message: "This client does not know that method." } };
+      method === "ping"
+        ? { result: {} }
+        : { error: { code: errorCodes.methodNotFound, message: "This client does not know that method." } };
     await upstream.send([toMessage({ id, ...said })], undefined).catch(() => undefined);
   }
 

@@ -13,9 +13,9 @@ import {
   tokenAt,
 } from "../messages/json-rpc.ts";
 import { ofProgress, type Progress, underToken } from "../messages/progress.ts";
-import { isWithin } from "../messages/questions.ts";
 import { spliced, withId } from "../messages/splice.ts";
-import { asksForTask, namingNoTask, withoutTask, withoutTasks } from "../messages/tasks.ts";
+import { isWithin, listChanges, maxSubscriptions, tooManySubscriptions } from "../messages/subscriptions.ts";
+import { asksForTask, namingNoTask, taskNotifications, withoutTask, withoutTasks } from "../messages/tasks.ts";
 
 /*
 One caller of a server over HTTP that answered `initialize` without a session id: it cannot tell its callers apart, so what one
@@ -40,12 +40,6 @@ export type CallerWall = {
 
 type Open = { id: string; progress: Progress | undefined; streamId: number | undefined; isWelcome: boolean };
 
-const broadcasts = new Set([
-  "notifications/tools/list_changed",
-  "notifications/prompts/list_changed",
-  "notifications/resources/list_changed",
-]);
-
 /** `initialize` has been sent as it was; `nextId` gives every id once. */
 export function createCallerWall({ id = "null" }: Message, streamId: number | undefined, nextId: () => number): CallerWall {
   /** By the id at the server. */
@@ -55,12 +49,12 @@ export function createCallerWall({ id = "null" }: Message, streamId: number | un
   const uris = new Set<string>();
 
   function request(message: Message, stream: number | undefined): Message | JsonRpcError {
-    const named = namingNoTask(message);
+    const params = membersIn(message.text, message.params);
+    const named = namingNoTask(message, params);
     if ("code" in named) return named;
-    const own =
-      named.method === "tools/call" && asksForTask(membersIn(named.text, named.params)) ? made(withoutTask(named)) : named;
+    const own = named.method === "tools/call" && asksForTask(params) ? made(withoutTask(named)) : named;
     const uri = own.method === "resources/subscribe" ? uriOf(own) : undefined;
-    if (uri !== undefined && uris.size >= maxSubscriptions) return tooMany;
+    if (uri !== undefined && uris.size >= maxSubscriptions) return tooManySubscriptions;
     const tagged = underToken(own, nextId);
     if (tagged !== undefined && "code" in tagged) return tagged;
     const ours = String(nextId());
@@ -94,12 +88,11 @@ export function createCallerWall({ id = "null" }: Message, streamId: number | un
 
   function told(message: Message, isAlone: boolean): Buffer | undefined {
     const { text, bytes, method = "", params } = message;
-    if (broadcasts.has(method)) return bytes;
+    if (listChanges.has(method)) return bytes;
+    if (taskNotifications.has(method)) return undefined;
     switch (method) {
       case "notifications/resources/updated":
         return isWithin(uriOf(message), uris) ? bytes : undefined;
-      case "notifications/tasks/status":
-        return undefined;
       case "notifications/cancelled": {
         const id = tokenAt(text, memberOf(text, params, "requestId"));
         return id !== undefined && asked.delete(id) ? bytes : undefined;
@@ -145,12 +138,6 @@ export function createCallerWall({ id = "null" }: Message, streamId: number | un
   };
 }
 
-const maxSubscriptions = 1_000;
-const tooMany: JsonRpcError = {
-  code: errorCodes.failed,
-  message: "This session has too many subscriptions.",
-  data: { code: "LIMIT_REACHED" },
-};
 const nobodyMeant: JsonRpcError = { code: errorCodes.failed, message: "Nobody knows which client is asked." };
 
 function uriOf({ text, params }: Message): string | undefined {

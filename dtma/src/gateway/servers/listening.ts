@@ -10,6 +10,7 @@ INVARIANTS
 
 import { metaKeys } from "../messages/envelope.ts";
 import { elementsAt, errorCodes, type JsonRpcError, type Message, memberOf, stringAt, tokenAt } from "../messages/json-rpc.ts";
+import { maxSubscriptions } from "../messages/subscriptions.ts";
 
 /** Which lists of the server tell of their changes. */
 export type ListChanges = { tools: boolean; prompts: boolean; resources: boolean };
@@ -42,7 +43,6 @@ type Deps = {
 type Stream = { id: number; wishes: number; isEmpty: boolean };
 type Waiting = { wishes: number; uri: string | undefined; settle(error: JsonRpcError | undefined): void };
 
-const maxUris = 1_000;
 const acknowledgeMs = 10_000;
 const retryMs = [250, 1_000, 5_000, 15_000, 30_000];
 
@@ -178,7 +178,7 @@ export function createListening({ lists, open, close, tell, overlapMs }: Deps): 
     },
 
     async subscribe(uri) {
-      if (uris.size >= maxUris && !uris.has(uri)) return tooMany;
+      if (uris.size >= maxSubscriptions && !uris.has(uri)) return tooMany;
       const isNew = !uris.has(uri);
       uris.add(uri);
       return change(isNew, uri);
@@ -221,5 +221,5 @@ const notSubscribable: JsonRpcError = {
 };
 const tooMany: JsonRpcError = {
   code: errorCodes.failed,
-  message: `A session can subscribe to ${maxUris} resources at once.`,
+  message: `A session can subscribe to ${maxSubscriptions} resources at once.`,
 };

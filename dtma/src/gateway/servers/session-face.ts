@@ -9,6 +9,7 @@ import {
   type Message,
   made,
   memberOf,
+  notOffered,
   readMessage,
   stringAt,
   tokenAt,
@@ -307,7 +308,7 @@ export function createSessionFace(
     const uri = stringAt(request.text, memberOf(request.text, request.params, "uri"));
     const isSubscribing = request.method === "resources/subscribe";
     let error: JsonRpcError | undefined;
-    if (offer?.canSubscribe !== true) error = unknownMethod;
+    if (offer?.canSubscribe !== true) error = notOffered;
     else if (uri === undefined)
       error = { code: errorCodes.invalidParams, message: `${request.method} needs the URI of a resource.` };
     else error = await (isSubscribing ? listening?.subscribe(uri) : listening?.unsubscribe(uri));
@@ -317,7 +318,7 @@ export function createSessionFace(
   function setLevel({ id = "null", text, params }: Message, streamId: number | undefined): void {
     const level = stringAt(text, memberOf(text, params, "level"));
     let error: JsonRpcError | undefined;
-    if (offer?.canLog !== true) error = unknownMethod;
+    if (offer?.canLog !== true) error = notOffered;
     else if (level === undefined || !levels.has(level))
       error = { code: errorCodes.invalidParams, message: "This is no level of a log." };
     else logLevel = level;
@@ -337,7 +338,7 @@ export function createSessionFace(
       case "resources/unsubscribe":
         return void subscribe(request, streamId);
     }
-    if (request.method?.startsWith("tasks/")) return void sink.message(errorAnswer(id, unknownMethod), streamId);
+    if (request.method?.startsWith("tasks/")) return void sink.message(errorAnswer(id, notOffered), streamId);
     const allowed = isHttp ? namingNoTask(request) : request;
     if ("code" in allowed) return void sink.message(errorAnswer(id, allowed), streamId);
     const tagged = isHttp ? underToken(allowed, nextId) : undefined;
@@ -395,7 +396,6 @@ const endless: JsonRpcError = {
   code: errorCodes.failed,
   message: `The server still asked for more after ${maxRounds} rounds.`,
 };
-const unknownMethod: JsonRpcError = { code: -32601, message: "The server does not offer this." };
 
 function envelope(method: string): Buffer[] {
   return [member("jsonrpc", '"2.0"'), member("method", JSON.stringify(method))];

@@ -5,13 +5,15 @@ import {
   type Message,
   made,
   memberOf,
+  notOffered,
   progressTokenOf,
   stringAt,
   tokenAt,
 } from "../messages/json-rpc.ts";
-import { abilityOf, canBeAsked, cannotBeAsked, isAble, isWithin, quietMethods, toQuestion } from "../messages/questions.ts";
+import { abilityOf, canBeAsked, cannotBeAsked, isAble, quietMethods, toQuestion } from "../messages/questions.ts";
 import { sessionRevisions } from "../messages/revisions.ts";
 import { spliced, withId } from "../messages/splice.ts";
+import { isWithin, maxSubscriptions, tooManySubscriptions } from "../messages/subscriptions.ts";
 import { taskMethods, tasksRevision, withoutTasks } from "../messages/tasks.ts";
 import type { TaskOwner } from "./task-owners.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
@@ -156,7 +158,7 @@ export function createSharedUpstream(
   async function listTasks(message: Message, streamId: number | undefined): Promise<void> {
     const canList = memberOf(worker?.welcome?.message.text ?? "", worker?.welcome?.tasks, "list") !== undefined;
     const list = canList && owner !== undefined ? await worker?.tasks.list(message, owner) : undefined;
-    await tell(list ?? errorAnswer(message.id, noTasks), streamId);
+    await tell(list ?? errorAnswer(message.id, notOffered), streamId);
   }
 
   async function subscribe(message: Message, streamId: number | undefined): Promise<void> {
@@ -165,7 +167,7 @@ export function createSharedUpstream(
     if (message.method === "resources/unsubscribe") {
       if (uris.delete(uri)) worker.unsubscribe(uri);
     } else if (!uris.has(uri)) {
-      if (uris.size >= maxSubscriptions) throw new UpstreamError(tooMany);
+      if (uris.size >= maxSubscriptions) throw new UpstreamError({ status: 503, error: tooManySubscriptions });
       uris.add(uri);
       const isGranted = await worker.subscribe(uri);
       if (stop.signal.aborted || !isGranted) {
@@ -195,7 +197,7 @@ export function createSharedUpstream(
         return listTasks(message, streamId);
       default:
         if (owner !== undefined || !message.method?.startsWith("tasks/")) return start(message, streamId);
-        return void (await tell(errorAnswer(message.id, noTasks), streamId));
+        return void (await tell(errorAnswer(message.id, notOffered), streamId));
     }
   }
 
@@ -239,12 +241,6 @@ export function createSharedUpstream(
   };
 }
 
-const maxSubscriptions = 1_000;
-const tooMany = {
-  status: 503,
-  error: { code: errorCodes.failed, message: "This session has too many subscriptions.", data: { code: "LIMIT_REACHED" } },
-};
-const noTasks = { code: -32601, message: "The server does not offer this." };
 const cancelled = new UpstreamError({ status: 200, error: { code: errorCodes.failed, message: "The request was cancelled." } });
 const notReady = { status: 502, error: { code: errorCodes.failed, message: "The server's process is not ready." } };
 

@@ -19,6 +19,7 @@ import {
   hearingOf,
   mayMakeTask,
   namedTasks,
+  noSuchTask,
   relatedTask,
   type TaskState,
   taskAt,
@@ -374,9 +375,8 @@ const pageSize = 50;
 const silentMs = 900_000;
 const comma = Buffer.from(",");
 
-const noSuchTask: JsonRpcError = { code: errorCodes.invalidParams, message: "There is no such task." };
 const noSuchPage: JsonRpcError = { code: errorCodes.invalidParams, message: "There is no such page of tasks." };
-const noSuchMethod: JsonRpcError = { code: -32601, message: "There is no such request about tasks." };
+const noSuchMethod: JsonRpcError = { code: errorCodes.methodNotFound, message: "There is no such request about tasks." };
 const tooManyTasks: JsonRpcError = {
   code: errorCodes.failed,
   message: `This session has ${maxTasks} tasks that are not over; cancel some, or ask how they are.`,

@@ -15,6 +15,7 @@ import {
 } from "../messages/json-rpc.ts";
 import { nobodyToAsk } from "../messages/questions.ts";
 import { type Edit, spliced, withId } from "../messages/splice.ts";
+import { listChanges } from "../messages/subscriptions.ts";
 import { asksForTask, tasksExtension, withoutTask } from "../messages/tasks.ts";
 import { type TaskOwner, TaskOwners, type TaskServer } from "./task-owners.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
@@ -76,12 +77,7 @@ export type Welcome = { message: Message; result: Span; tasks: Span | undefined 
 
 type Own = { resolve(message: Message): void; reject(error: UpstreamError): void };
 
-const broadcasts = new Set([
-  "notifications/tools/list_changed",
-  "notifications/prompts/list_changed",
-  "notifications/resources/list_changed",
-  "notifications/resources/updated",
-]);
+const broadcasts = new Set([...listChanges, "notifications/resources/updated"]);
 
 export class Worker implements UpstreamSink {
   /** What it was opened for; only calls for the same come here. */
@@ -105,7 +101,7 @@ export class Worker implements UpstreamSink {
   readonly #calls = new Map<number, Call>();
   readonly #own = new Map<number, Own>();
   readonly #listeners = new Set<Listener>();
-  /** Whose person goes to a page for the server, by what it calls that. */
+  /** Whose person goes to a page for the server, by what it calls that; in a process for everybody. */
   readonly #elicitations = new Map<string, Call>();
   readonly #subscribers = new Map<string, { count: number; granted: Promise<boolean> }>();
   #upstream: Upstream | undefined;
@@ -344,7 +340,7 @@ export class Worker implements UpstreamSink {
       const call = this.#isDeaf() ? undefined : this.#causeOf(streamId);
       if (call === undefined) this.#reply(id, nobodyToAsk);
       else {
-        const elicitation = elicitationOf(message);
+        const elicitation = this.isShared ? elicitationOf(message) : undefined;
         if (elicitation !== undefined) this.#elicitations.set(elicitation, call);
         call.onAsk(message);
       }
