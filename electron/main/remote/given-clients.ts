@@ -2,7 +2,7 @@ import type { StoredOAuthClientInformation } from "@modelcontextprotocol/client"
 import { z } from "zod";
 import { AppError, type ErrorCode } from "../../../shared/errors.ts";
 import type { SignInClient } from "../../../shared/model/sign-in.ts";
-import type { Secrets } from "./kept-access.ts";
+import { createRemembered, type Secrets } from "./remembered.ts";
 
 /*
 Clients that somebody registered by hand at an authorization server.
@@ -31,33 +31,15 @@ export interface ClientStore {
 
 /** `secrets` is the place for them in the vault, by issuer. */
 export function createClientStore(secrets: Secrets): ClientStore {
-  const known = new Map<string, Promise<GivenClient | undefined>>();
-
-  async function read(issuer: string): Promise<GivenClient | undefined> {
-    const value = await secrets.get(issuer);
-    return value === undefined ? undefined : givenClient.safeParse(JSON.parse(value)).data;
-  }
-
-  function of(issuer: string): Promise<GivenClient | undefined> {
-    const reading = known.get(issuer) ?? read(issuer);
-    known.set(issuer, reading);
-    reading.catch(() => known.delete(issuer));
-    return reading;
-  }
-
+  const { of, keep, forget } = createRemembered(secrets, (value) => givenClient.safeParse(value).data);
   return {
     of,
     async give({ clientSecret, ...client }) {
       const before = await of(client.issuer);
       const secret = clientSecret ?? (before?.clientId === client.clientId ? before.clientSecret : undefined);
-      const given = { ...client, ...(secret === undefined ? {} : { clientSecret: secret }) };
-      known.set(client.issuer, Promise.resolve(given));
-      await secrets.set(client.issuer, JSON.stringify(given));
+      await keep(client.issuer, { ...client, ...(secret === undefined ? {} : { clientSecret: secret }) });
     },
-    async forget(issuer) {
-      known.set(issuer, Promise.resolve(undefined));
-      await secrets.delete(issuer);
-    },
+    forget,
   };
 }
 

@@ -5,8 +5,9 @@ import type { Logger } from "../log.ts";
 import { createWaysBack } from "../way-back.ts";
 import type { AccessNeeded } from "./access.ts";
 import { ClientNeeded, createClientStore, type GivenClient, isInUse, shown } from "./given-clients.ts";
-import { createAccessStore, type KeptAccess, type Secrets } from "./kept-access.ts";
+import { createAccessStore, type KeptAccess } from "./kept-access.ts";
 import type { McpTarget } from "./mcp.ts";
+import type { Secrets } from "./remembered.ts";
 import { fetchFor, findAuthorizationServer, signIn, toSignInError } from "./sign-in-attempt.ts";
 import { untilAborted } from "./until-aborted.ts";
 
@@ -98,20 +99,18 @@ export function createSignIns(deps: SignInsDeps): SignIns {
     if (met.length > 0) onClientsNeeded([...needs.values()]);
   }
 
-  /** What came to a client that is not in use at its issuer any more goes. */
-  async function forgetUnused(issuer: string): Promise<void> {
+  async function clientChanged(event: string, issuer: string): Promise<void> {
+    log.info(event, { host: new URL(issuer).host });
+    // The pages that were opened with another client lead nowhere now.
+    for (const { connectionId, client } of [...pages.values()])
+      if (client?.issuer === issuer)
+        end(connectionId, new AppError("CANCELLED", { message: "The client of this sign-in was changed." }));
     const given = await clients.of(issuer);
     for (const connectionId of connections()) {
       const client = await store.clientOf(connectionId);
       if (client?.issuer === issuer && !isInUse(client, given)) await store.forget(connectionId);
     }
-  }
-
-  /** The pages that were opened with another client lead nowhere now. */
-  function endPagesAt(issuer: string): void {
-    for (const { connectionId, client } of [...pages.values()])
-      if (client?.issuer === issuer)
-        end(connectionId, new AppError("CANCELLED", { message: "The client of this sign-in was changed." }));
+    needNoMore((need) => need.client.issuer === issuer);
   }
 
   async function attempt(
@@ -191,17 +190,11 @@ export function createSignIns(deps: SignInsDeps): SignIns {
     },
     async giveClient(client) {
       await clients.give(client);
-      log.info("sign-in.client-given", { host: new URL(client.issuer).host });
-      endPagesAt(client.issuer);
-      await forgetUnused(client.issuer);
-      needNoMore((need) => need.client.issuer === client.issuer);
+      await clientChanged("sign-in.client-given", client.issuer);
     },
     async forgetClient(issuer) {
       await clients.forget(issuer);
-      log.info("sign-in.client-forgotten", { host: new URL(issuer).host });
-      endPagesAt(issuer);
-      await forgetUnused(issuer);
-      needNoMore((need) => need.client.issuer === issuer);
+      await clientChanged("sign-in.client-forgotten", issuer);
     },
     close() {
       for (const connectionId of [...underWay.keys()]) end(connectionId, new AppError("CANCELLED"));

@@ -30,7 +30,7 @@ export type OutboxEntry = {
   mutationId: string;
   baseRevision: number | null;
   isSent: boolean;
-  /** The database was heard to have the row no more, while it was not known whether this change had arrived. */
+  /** The row went at the database while it was not known whether this change had arrived; if it is known again, it came back. */
   isGone: boolean;
   payload: Payload;
   /** What the members of the payload were when the change was made. */

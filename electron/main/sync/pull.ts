@@ -105,7 +105,6 @@ function applyChange(tx: Writer, given: unknown, generation: number, seen: Seen,
   const change = parsed.data;
   const entity = entityNameOf(change.entity);
   if (change.row === null) return remove(tx, entity, change.id, seen.toolboxes);
-  for (const entry of tx.sync.entriesOf(entity, change.id)) if (entry.isGone) tx.sync.putEntry({ ...entry, isGone: false });
   const isNewToolbox = change.entity === "toolbox" && tx.sync.synced(entity, change.id) === undefined;
   tx.sync.setSynced(entity, change.id, {
     revision: change.revision,

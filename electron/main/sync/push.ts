@@ -217,8 +217,9 @@ function isPut({ change }: OutboxEntry): boolean {
 function accept(tx: Writer, entry: OutboxEntry, revision: number | null, toolboxes: Set<string>): void {
   const { entity, entityId } = entry.change;
   tx.sync.removeEntry(entry.change.id);
-  if (entry.isGone) return remove(tx, entity, entityId, toolboxes);
   const known = tx.sync.synced(entity, entityId);
+  // It may have come back since.
+  if (entry.isGone && known === undefined) return remove(tx, entity, entityId, toolboxes);
   if (isPut(entry)) {
     if (revision === null) return;
     if (known === undefined || revision > known.revision) {
