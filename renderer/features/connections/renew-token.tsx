@@ -2,12 +2,10 @@ import { KeyRound } from "lucide-react";
 import { useState } from "react";
 import type { Connection } from "../../../shared/model/agent.ts";
 import { api } from "../../api.ts";
-import { useAction } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Button } from "../../ui/button.tsx";
-import { ConfirmDialog } from "../../ui/confirm-dialog.tsx";
 import { announce } from "../../ui/toast.tsx";
-import { AppErrorNote } from "../errors/index.tsx";
+import { ConfirmAction } from "../confirm/index.tsx";
 import { useIsMine } from "./connection-server.ts";
 
 const words = text.renewal;
@@ -18,10 +16,6 @@ type RenewTokenProps = { connection: Connection; agentName: string; serverName: 
 export function RenewToken({ connection, agentName, serverName, onRenewed }: RenewTokenProps) {
   const isMine = useIsMine(connection);
   const [isAsking, setAsking] = useState(false);
-  const renew = useAction(async () => {
-    await api.workspace.renewConnection({ id: connection.id });
-    return true;
-  });
   if (connection.shared === undefined || !isMine) return null;
   return (
     <>
@@ -29,19 +23,14 @@ export function RenewToken({ connection, agentName, serverName, onRenewed }: Ren
         {words.action}
       </Button>
       {isAsking && (
-        <ConfirmDialog
-          isOpen
+        <ConfirmAction
           onClose={() => setAsking(false)}
           title={words.title(agentName, serverName)}
           body={words.body}
           confirmLabel={words.action}
-          cancelLabel={text.app.cancel}
-          closeLabel={text.app.close}
           isDanger={false}
-          isBusy={renew.isBusy}
-          error={renew.error !== null && <AppErrorNote error={renew.error} />}
-          onConfirm={async () => {
-            if ((await renew.run()) !== true) return;
+          perform={() => api.workspace.renewConnection({ id: connection.id })}
+          onDone={() => {
             announce({ title: words.done, tone: "ok" });
             setAsking(false);
             onRenewed?.();

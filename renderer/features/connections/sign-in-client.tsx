@@ -5,11 +5,11 @@ import { api } from "../../api.ts";
 import { type Asked, useAction, useAsked, useCopy } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Button } from "../../ui/button.tsx";
-import { ConfirmDialog } from "../../ui/confirm-dialog.tsx";
 import { CopyButton } from "../../ui/copy-button.tsx";
 import { Dialog } from "../../ui/dialog.tsx";
 import { Checkbox, Field, PasswordInput, TextInput } from "../../ui/form.tsx";
 import { announce } from "../../ui/toast.tsx";
+import { ConfirmAction } from "../confirm/index.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
 import { useIsMine } from "./connection-server.ts";
 import { useWaitingSignIn, WaitingSignIn } from "./waiting-sign-in.tsx";
@@ -162,23 +162,14 @@ export function SignsInAs({ connection, answer: client, error, refresh }: SignsI
 /** Asks before the client of an authorization server is forgotten, for every connection. */
 function ForgetSignInClient({ client, onClose, onChanged }: Omit<SignInClientProps, "connection">) {
   const host = hostOf(client);
-  const forget = useAction(async () => {
-    await api.connections.forgetSignInClient({ issuer: client.issuer });
-    return true;
-  });
   return (
-    <ConfirmDialog
-      isOpen
+    <ConfirmAction
       onClose={onClose}
       title={words.forgetTitle(host)}
       body={words.forgetBody}
       confirmLabel={words.forget}
-      cancelLabel={text.app.cancel}
-      closeLabel={text.app.close}
-      isBusy={forget.isBusy}
-      error={forget.error !== null && <AppErrorNote error={forget.error} />}
-      onConfirm={async () => {
-        if ((await forget.run()) !== true) return;
+      perform={() => api.connections.forgetSignInClient({ issuer: client.issuer })}
+      onDone={() => {
         announce({ title: words.forgotten(host), tone: "ok" });
         onChanged?.();
         onClose();

@@ -2,10 +2,9 @@ import type { Release } from "../../../shared/dtma-protocol.ts";
 import type { Server } from "../../../shared/model/server.ts";
 import { api } from "../../api.ts";
 import { formatTime } from "../../format.ts";
-import { useAction, useNow } from "../../state/index.ts";
+import { useNow } from "../../state/index.ts";
 import { text } from "../../text.ts";
-import { ConfirmDialog } from "../../ui/confirm-dialog.tsx";
-import { AppErrorNote } from "../errors/index.tsx";
+import { ConfirmAction } from "../confirm/index.tsx";
 import { useConnectedAgents } from "./connected-agents.ts";
 import { phraseOf } from "./release-model.ts";
 
@@ -24,18 +23,11 @@ type RollBackProps = {
 export function RollBack({ server, target, current, isOpen, onClose }: RollBackProps) {
   const now = useNow();
   const agents = useConnectedAgents(server.id);
-  const rollBack = useAction(async () => {
-    await api.servers.rollback({ id: server.id });
-    return true;
-  });
   const phrase = (release: Release) => phraseOf(release, formatTime(release.at, now));
   return (
-    <ConfirmDialog
+    <ConfirmAction
       isOpen={isOpen}
-      onClose={() => {
-        rollBack.clearError();
-        onClose();
-      }}
+      onClose={onClose}
       title={words.dialogTitle(server.spec.name)}
       body={
         <>
@@ -48,16 +40,11 @@ export function RollBack({ server, target, current, isOpen, onClose }: RollBackP
           <p className="mt-1.5">{words.dialogStaged}</p>
         </>
       }
-      affected={{ label: text.servers.affectedAgents(agents.length), names: agents, moreLabel: text.app.andMore }}
+      affected={{ label: text.servers.affectedAgents(agents.length), names: agents }}
       confirmLabel={target === undefined ? words.rollBack : words.rollBackTo(target.number)}
-      cancelLabel={text.app.cancel}
-      closeLabel={text.app.close}
       isDanger={false}
-      isBusy={rollBack.isBusy}
-      error={rollBack.error !== null && <AppErrorNote error={rollBack.error} />}
-      onConfirm={async () => {
-        if ((await rollBack.run()) === true) onClose();
-      }}
+      perform={() => api.servers.rollback({ id: server.id })}
+      onDone={onClose}
     />
   );
 }

@@ -8,7 +8,6 @@ import { useAction, useAsked, useNowSelect, useRow } from "../../state/index.ts"
 import { text } from "../../text.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { Button, IconButton } from "../../ui/button.tsx";
-import { ConfirmDialog } from "../../ui/confirm-dialog.tsx";
 import { Dialog } from "../../ui/dialog.tsx";
 import { EmptyState } from "../../ui/empty-state.tsx";
 import { Field, PasswordInput } from "../../ui/form.tsx";
@@ -16,6 +15,7 @@ import { SkeletonRows } from "../../ui/skeleton.tsx";
 import { StatusDot } from "../../ui/status.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
 import { announce } from "../../ui/toast.tsx";
+import { ConfirmAction } from "../confirm/index.tsx";
 import { AppErrorNote, AskedNotes } from "../errors/index.tsx";
 import { useConnectedAgents } from "./connected-agents.ts";
 
@@ -206,13 +206,8 @@ function InUse({ server, secret, onClose }: DialogProps) {
 
 function Remove({ server, secret, onClose }: DialogProps) {
   const agents = useConnectedAgents(server.id);
-  const remove = useAction(async () => {
-    await api.servers.removeSecret({ id: server.id, name: secret.name });
-    return true;
-  });
   return (
-    <ConfirmDialog
-      isOpen
+    <ConfirmAction
       onClose={onClose}
       title={words.removeTitle(secret.name)}
       body={
@@ -221,14 +216,10 @@ function Remove({ server, secret, onClose }: DialogProps) {
           {secret.required && <p className="mt-1.5 text-ink">{words.removeRequired(secret.name)}</p>}
         </>
       }
-      affected={{ label: words.affects(agents.length), names: agents, moreLabel: text.app.andMore }}
+      affected={{ label: words.affects(agents.length), names: agents }}
       confirmLabel={words.confirmRemove}
-      cancelLabel={text.app.cancel}
-      closeLabel={text.app.close}
-      isBusy={remove.isBusy}
-      error={remove.error !== null && <AppErrorNote error={remove.error} />}
-      onConfirm={async () => {
-        if ((await remove.run()) !== true) return;
+      perform={() => api.servers.removeSecret({ id: server.id, name: secret.name })}
+      onDone={() => {
         announce({ title: words.started(secret.name) });
         onClose();
       }}

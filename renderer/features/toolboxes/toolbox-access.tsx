@@ -4,14 +4,14 @@ import type { RegistryLogin } from "../../../shared/dtma-protocol.ts";
 import type { Toolbox } from "../../../shared/model/toolbox.ts";
 import { api } from "../../api.ts";
 import { formatTime } from "../../format.ts";
-import { useAction, useAsked, useNowSelect } from "../../state/index.ts";
+import { useAsked, useNowSelect } from "../../state/index.ts";
 import { text } from "../../text.ts";
 import { Banner } from "../../ui/banner.tsx";
 import { Button, IconButton } from "../../ui/button.tsx";
-import { ConfirmDialog } from "../../ui/confirm-dialog.tsx";
 import { PageBody, Section } from "../../ui/page.tsx";
 import { SkeletonRows } from "../../ui/skeleton.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
+import { ConfirmAction } from "../confirm/index.tsx";
 import { AppErrorNote } from "../errors/index.tsx";
 import { AddRegistry } from "./add-registry.tsx";
 import { RotateToken } from "./rotate-token.tsx";
@@ -134,23 +134,14 @@ function Changed({ at }: { at: number }) {
 type RemoveProps = { toolbox: Toolbox; login: RegistryLogin; onClose(): void; onRemoved(): void };
 
 function RemoveRegistry({ toolbox, login: { registry }, onClose, onRemoved }: RemoveProps) {
-  const remove = useAction(async () => {
-    await api.toolboxes.removeRegistry({ id: toolbox.id, registry });
-    return true;
-  });
   return (
-    <ConfirmDialog
-      isOpen
+    <ConfirmAction
       onClose={onClose}
       title={words.removeTitle(registry)}
       body={words.removeBody}
       confirmLabel={words.remove}
-      cancelLabel={text.app.cancel}
-      closeLabel={text.app.close}
-      isBusy={remove.isBusy}
-      error={remove.error !== null && <AppErrorNote error={remove.error} />}
-      onConfirm={async () => {
-        if ((await remove.run()) !== true) return;
+      perform={() => api.toolboxes.removeRegistry({ id: toolbox.id, registry })}
+      onDone={() => {
         onRemoved();
         onClose();
       }}
