@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest";
 import type { AccessEntry } from "../../shared/dtma-protocol.ts";
+import { freePort } from "../fixtures/free-port.ts";
 import {
   connect,
   connection,
@@ -9,7 +10,7 @@ import {
   startGateway,
   until,
 } from "../fixtures/mcp-servers/gateway-host.ts";
-import { fixtureServer, freePort, type LocalServer, startHttpFixture } from "../fixtures/mcp-servers/local-process.ts";
+import { fixtureServer, type LocalServer, startHttpFixture } from "../fixtures/mcp-servers/local-process.ts";
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {

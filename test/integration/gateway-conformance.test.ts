@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ServerEndpoint } from "../../dtma/src/docker/server-process.ts";
 import { handshake } from "../../dtma/src/gateway/servers/handshake.ts";
+import { freePort } from "../fixtures/free-port.ts";
 import {
   type Revision,
   revisions,
@@ -9,7 +10,7 @@ import {
   type Verdict,
 } from "../fixtures/mcp-servers/conformance/suite.ts";
 import { connection, type GatewayHost, startGateway } from "../fixtures/mcp-servers/gateway-host.ts";
-import { conformanceServer, freePort, startHttpFixture } from "../fixtures/mcp-servers/local-process.ts";
+import { conformanceServer, startHttpFixture } from "../fixtures/mcp-servers/local-process.ts";
 
 /*
 The official conformance suite: every scenario a revision has, against a server directly, and through the endpoint in front

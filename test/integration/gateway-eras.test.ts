@@ -11,6 +11,7 @@ import type { Failure } from "../../dtma/src/gateway/messages/failure.ts";
 import { type Message, readMessage } from "../../dtma/src/gateway/messages/json-rpc.ts";
 import { openHttpClient } from "../../dtma/src/gateway/servers/http-upstream.ts";
 import { createStatelessHttpUpstream } from "../../dtma/src/gateway/servers/stateless-http-upstream.ts";
+import { freePort } from "../fixtures/free-port.ts";
 import {
   connect,
   connection,
@@ -20,7 +21,7 @@ import {
   startGateway,
   until,
 } from "../fixtures/mcp-servers/gateway-host.ts";
-import { fixtureServer, freePort, startHttpFixture } from "../fixtures/mcp-servers/local-process.ts";
+import { fixtureServer, startHttpFixture } from "../fixtures/mcp-servers/local-process.ts";
 
 /*
 Clients with a session in front of servers that are stateless only (MCP 2026-07-28), over both transports.

@@ -4,10 +4,10 @@ import { text } from "node:stream/consumers";
 import { afterEach, describe, expect, test } from "vitest";
 import type { ServerProcess } from "../../dtma/src/docker/server-process.ts";
 import { handshake } from "../../dtma/src/gateway/servers/handshake.ts";
+import { freePort } from "../fixtures/free-port.ts";
 import {
   everythingServer,
   fixtureServer,
-  freePort,
   type LocalServer,
   startHttpEverything,
   startHttpFixture,

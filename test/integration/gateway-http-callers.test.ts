@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
@@ -52,7 +53,10 @@ async function serverOf(
 ): Promise<Server> {
   const got: Asked[] = [];
   const streams = new Map<string, (message: object) => void>();
+  const path = `/${randomUUID()}/mcp`;
   const server = createServer(async (request, response) => {
+    // Somebody who still waits for whoever had this port before is none of its callers.
+    if (request.url !== path) return void response.writeHead(404).end();
     const asked = request.method === "GET" ? { method: "GET", params: {} } : asGoReads(await text(request));
     got.push(asked);
     if (asked.params.name === "hold") {
@@ -68,7 +72,7 @@ async function serverOf(
     response.setHeader("content-type", "application/json").end(JSON.stringify({ jsonrpc: "2.0", id: asked.id, ...result }));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`;
   const host = await startGateway({ probe: { type: "http", url, ...(speech === undefined ? {} : { speech }) } });
   onTestFinished(async () => {
     await host.close();

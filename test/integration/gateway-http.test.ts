@@ -2,6 +2,7 @@ import { createServer } from "node:http";
 import { text } from "node:stream/consumers";
 import { Client } from "@modelcontextprotocol/client";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { freePort } from "../fixtures/free-port.ts";
 import {
   connect,
   connection,
@@ -11,7 +12,7 @@ import {
   startGateway,
   until,
 } from "../fixtures/mcp-servers/gateway-host.ts";
-import { freePort, startHttpEverything, startHttpFixture } from "../fixtures/mcp-servers/local-process.ts";
+import { startHttpEverything, startHttpFixture } from "../fixtures/mcp-servers/local-process.ts";
 
 type HttpServer = Awaited<ReturnType<typeof startHttpFixture>>;
 

@@ -1,8 +1,9 @@
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ServerEndpoint } from "../../dtma/src/docker/server-process.ts";
+import { freePort } from "../fixtures/free-port.ts";
 import { connection, type GatewayHost, startGateway } from "../fixtures/mcp-servers/gateway-host.ts";
-import { fixtureServer, freePort, startHttpFixture } from "../fixtures/mcp-servers/local-process.ts";
+import { fixtureServer, startHttpFixture } from "../fixtures/mcp-servers/local-process.ts";
 
 /*
 Every revision of the protocol towards the client, in front of a server of each era over each transport. What a revision

@@ -4,8 +4,9 @@ import { text } from "node:stream/consumers";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { afterEach, describe, expect, test } from "vitest";
 import { handshake } from "../../dtma/src/gateway/servers/handshake.ts";
+import { freePort } from "../fixtures/free-port.ts";
 import { connect, connection, type GatewayHost, openRaw, startGateway, until } from "../fixtures/mcp-servers/gateway-host.ts";
-import { freePort, startSseEverything } from "../fixtures/mcp-servers/local-process.ts";
+import { startSseEverything } from "../fixtures/mcp-servers/local-process.ts";
 
 /*
 Servers that have the HTTP+SSE pair of MCP 2024-11-05 and nothing newer.

@@ -8,11 +8,11 @@ import {
 import { afterEach, describe, expect, test } from "vitest";
 import { createSseDecoder, type SseEvent } from "../../dtma/src/gateway/messages/sse.ts";
 import { AppError } from "../../shared/errors.ts";
+import { freePort } from "../fixtures/free-port.ts";
 import { connection, type GatewayHost, openRaw, startGateway, until } from "../fixtures/mcp-servers/gateway-host.ts";
 import {
   everythingServer,
   fixtureServer,
-  freePort,
   type LocalServer,
   startHttpEverything,
   startHttpFixture,

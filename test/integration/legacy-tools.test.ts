@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { createServer } from "node:net";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mcpEndpointPath } from "../../shared/dtma-protocol.ts";
 import { type Bench, createBench, type DtmaProcess, docker, imageRequest, inspect } from "../fixtures/dtma.ts";
+import { freePort } from "../fixtures/free-port.ts";
 import { parts } from "../setup/parts.ts";
 
 /* `POST /tools`, `POST /tools/{name}/start|stop`, `DELETE /tools/{name}`: written from what the agent before answered. */
@@ -296,12 +296,3 @@ describe.skipIf(!parts.docker)("tools of a caller of the agent before", () => {
     expect([large.status, await large.json()]).toMatchObject([413, { success: false }]);
   });
 });
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
