@@ -76,7 +76,7 @@ function OutcomeView({ outcome, wayOn }: { outcome: Outcome; wayOn: WayOn | unde
     case "failed":
       return <AppErrorNote error={outcome.error}>{wayOn?.(outcome.error)}</AppErrorNote>;
     case "cancelled":
-      return <p className="text-muted text-sm">{words.cancelledBody}</p>;
+      return <p className="text-muted text-sm">{outcome.reason ?? words.cancelledBody}</p>;
     case "answered":
       return <ResultView result={outcome.result} />;
   }

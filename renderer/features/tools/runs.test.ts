@@ -62,7 +62,16 @@ describe("runs", () => {
     useRuns.getState().cancel(id);
     expect(call.isAborted()).toBe(true);
     await call.send(answer);
-    expect(outcomes(useRuns)).toEqual([{ state: "cancelled", durationMs: 0 }]);
+    expect(outcomes(useRuns)).toEqual([{ state: "cancelled", reason: null, durationMs: 0 }]);
+  });
+
+  it("says why a call was cancelled elsewhere, and does not call that a failure", async () => {
+    const call = createCall();
+    const useRuns = createRuns(call.callTool, () => 100);
+    useRuns.getState().start(connectionId, "slow", {});
+    const message = "The sign-in was cancelled.";
+    await call.send(new AppError("CANCELLED", { message }));
+    expect(outcomes(useRuns)).toEqual([{ state: "cancelled", reason: message, durationMs: 0 }]);
   });
 
   it("fails with the reason, also when the call ends without a result", async () => {

@@ -23,7 +23,8 @@ export type Outcome =
   | { state: "running"; progress: Progress | null }
   | { state: "answered"; result: ToolResult }
   | { state: "failed"; error: AppError; durationMs: number }
-  | { state: "cancelled"; durationMs: number };
+  /** `reason` where the control centre ended it, as when somebody cancelled the sign-in it waited for; null where this window did. */
+  | { state: "cancelled"; reason: string | null; durationMs: number };
 
 export type Run = {
   id: number;
@@ -74,7 +75,11 @@ export function createRuns(callTool: CallTool, now: () => number = Date.now) {
       });
 
     const fail = (id: number, error: AppError) =>
-      become(id, (run) => ({ state: "failed", error, durationMs: now() - run.startedAt }));
+      become(id, ({ startedAt }) => {
+        const durationMs = now() - startedAt;
+        if (error.code === "CANCELLED") return { state: "cancelled", reason: error.message, durationMs };
+        return { state: "failed", error, durationMs };
+      });
 
     return {
       byConnection: {},
@@ -102,7 +107,7 @@ export function createRuns(callTool: CallTool, now: () => number = Date.now) {
       },
       cancel(id) {
         const stop = stops.get(id);
-        become(id, (run) => ({ state: "cancelled", durationMs: now() - run.startedAt }));
+        become(id, (run) => ({ state: "cancelled", reason: null, durationMs: now() - run.startedAt }));
         stop?.();
       },
       forget(connectionId) {
