@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { checkBuild, checkLint, checkTypes, gate, type Outcome, runSuites, say, sum } from "./setup/gates.ts";
 import { type Machine, prepareMachine } from "./setup/machine.ts";
-import { endPrograms, runProgram } from "./setup/program.ts";
+import { endPrograms } from "./setup/program.ts";
 
 /*
 `npm test`: every check, from types to the window in a real browser. `--only SUITE` runs one suite with real parts.
@@ -41,7 +41,7 @@ try {
   outcomes.push({ passed: 0, failed: 1, skipped: [] });
 } finally {
   machine = await preparing?.catch(() => undefined);
-  if (interrupted) await removeLeft();
+  if (interrupted) await machine?.removeLeftContainers();
   await machine?.close();
 }
 report();
@@ -76,15 +76,9 @@ async function step(check: () => Promise<Outcome>): Promise<Outcome | undefined>
 }
 
 async function checkNothingIsLeft(): Promise<Outcome> {
-  const left = await removeLeft();
+  const left = (await machine?.removeLeftContainers()) ?? [];
   if (left.length > 0) say(`Containers of the tests were left: ${left.join(" ")}`);
   return gate("no container is left", left.length === 0);
-}
-
-async function removeLeft(): Promise<string[]> {
-  const left = (await machine?.leftContainers()) ?? [];
-  if (left.length > 0) await runProgram("docker", ["rm", "-f", "-v", ...left]);
-  return left;
 }
 
 function report(): void {

@@ -16,6 +16,7 @@ import { serverId } from "../../shared/model/ids.ts";
 import { serverSpec } from "../../shared/model/spec.ts";
 import { type Bench, createBench, docker } from "../fixtures/dtma.ts";
 import { partVariables } from "../setup/parts.ts";
+import { runWithDocker } from "./with-docker.ts";
 
 /*
 Figures of the built DTMA on this machine, as a plain table and as test/bench/results/dtma.json. `--servers=0,50,200` says
@@ -40,13 +41,9 @@ const statusConnections = 10;
 const deaths = 40;
 const ticksPerSecond = 100;
 
-/** What a machine has is read from the environment once, at the start of a program. */
 if (process.argv.includes("--stand-in")) await serveStandIn();
-else if (process.env[partVariables.docker] === undefined) {
-  const env = { ...process.env, [partVariables.docker]: "1", [partVariables.containerLabel]: `dtma-test=${randomUUID()}` };
-  const child = spawn(process.execPath, process.argv.slice(1), { env, stdio: "inherit" });
-  process.exitCode = await new Promise<number>((resolve) => child.on("close", (code) => resolve(code ?? 1)));
-} else await run();
+else if (process.env[partVariables.docker] === undefined) await runWithDocker();
+else await run();
 
 type Row = { what: string; measured: string; asked: string };
 type Resources = { rssMiB: number; anonymousMiB: number; cpuPercent: number };

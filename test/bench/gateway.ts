@@ -1,5 +1,3 @@
-import { spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
@@ -11,6 +9,7 @@ import { type AfterBlow, killContainer, killProcesses } from "./gateway/blows.ts
 import { type Bridge, type BridgeName, type Bridges, createBridges } from "./gateway/bridges.ts";
 import type { BenchSession } from "./gateway/client.ts";
 import { usageOf } from "./gateway/processes.ts";
+import { runWithDocker } from "./with-docker.ts";
 
 /*
 The MCP endpoint beside its peers, as a plain table and as test/bench/results/gateway.json. `--repetitions=3`,
@@ -59,12 +58,8 @@ type Figures = {
   mibPerSession: number;
 };
 
-/** What a machine has is read from the environment once, at the start of a program. */
-if (process.env[partVariables.docker] === undefined) {
-  const env = { ...process.env, [partVariables.docker]: "1", [partVariables.containerLabel]: `dtma-test=${randomUUID()}` };
-  const child = spawn(process.execPath, process.argv.slice(1), { env, stdio: "inherit" });
-  process.exitCode = await new Promise<number>((resolve) => child.on("close", (code) => resolve(code ?? 1)));
-} else await run();
+if (process.env[partVariables.docker] === undefined) await runWithDocker();
+else await run();
 
 async function run(): Promise<void> {
   say("Building …");

@@ -6,6 +6,7 @@ import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { removeLeftContainers } from "./left-containers.ts";
 import { partVariables } from "./parts.ts";
 import { findProgram, runProgram } from "./program.ts";
 import { removeWithMounts } from "./tidy.ts";
@@ -27,8 +28,8 @@ export type Machine = {
   readonly missing: readonly string[];
   /** Puts a program and its arguments into the private session in which the keychain can be used. */
   inSession(command: readonly string[]): readonly string[];
-  /** Ids of containers that carry the tests' label. */
-  leftContainers(): Promise<string[]>;
+  /** Removes the containers that the tests left, and says which those were. */
+  removeLeftContainers(): Promise<string[]>;
   /** Never rejects; says what it could not tidy up. */
   close(): Promise<void>;
 };
@@ -99,11 +100,7 @@ export async function prepareMachine(): Promise<Machine> {
     env,
     missing,
     inSession: (command) => session?.(command) ?? command,
-    async leftContainers() {
-      if (env[partVariables.docker] !== "1") return [];
-      const { output } = await runProgram("docker", ["ps", "-aq", "--filter", `label=${label}`]);
-      return output.split("\n").filter((line) => line !== "");
-    },
+    removeLeftContainers: async () => (env[partVariables.docker] === "1" ? removeLeftContainers(label) : []),
     async close() {
       await end(dockerd);
       await removeWithMounts(folder).catch((error: unknown) => say(`${folder} could not be removed: ${String(error)}`));
