@@ -285,11 +285,11 @@ describe.skipIf(!parts.docker || parts.chromium === undefined)("the whole way", 
   });
 
   it("has not complained once in the browser's console", () => {
-    expect(complaints.flat().filter((line) => !isLostSocket(line))).toEqual([]);
+    expect(complaints.flat().filter((line) => !isLostApp(line))).toEqual([]);
   });
 });
 
-/** The browser itself notes a socket that ended with the app that was killed. */
-function isLostSocket(line: string): boolean {
-  return /WebSocket connection to .* failed/.test(line);
+/** The browser itself notes whatever cannot reach the app that was killed. */
+function isLostApp(line: string): boolean {
+  return /WebSocket connection to .* failed|net::ERR_CONNECTION_REFUSED/.test(line);
 }

@@ -139,8 +139,8 @@ describe.skipIf(!parts.docker)("a DTMA that is sent anything", () => {
     expect(dtma.log()).not.toMatch(/request\.failed|not-undone|uncaught/i);
     await endOperations();
     const snapshot = await readSnapshot();
-    for (const { spec } of snapshot.servers) await change("DELETE", `/v1/servers/${spec.name}`);
-    await endOperations();
+    for (const { spec } of snapshot.servers) expect((await change("DELETE", `/v1/servers/${spec.name}`)).status).toBe(202);
+    while ((await runningOperations()).length > 0) await delay(100);
     await docker("rmi", image);
     expect(await bench.left()).toEqual({ containers: [], volumes: [], networks: [], images: [] });
   });
@@ -179,9 +179,11 @@ describe.skipIf(!parts.docker)("a DTMA that is sent anything", () => {
     return event;
   }
 
+  const runningOperations = async () => (await readSnapshot()).operations.filter(({ state }) => state === "running");
+
   async function endOperations(): Promise<void> {
     for (;;) {
-      const running = (await readSnapshot()).operations.filter(({ state }) => state === "running");
+      const running = await runningOperations();
       if (running.length === 0) return;
       for (const { id } of running) await change("DELETE", `/v1/operations/${id}`);
       await delay(100);
