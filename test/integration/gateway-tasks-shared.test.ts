@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { json } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import type { ServerEndpoint } from "../../dtma/src/docker/server-process.ts";
 import { type AccessEntry, mcpEndpointPath } from "../../shared/dtma-protocol.ts";
 import { type Bench, createBench, type DtmaProcess, imageRequest } from "../fixtures/dtma.ts";
 import {
@@ -386,7 +387,7 @@ describe("a stateless server over HTTP", () => {
   const relation = { "io.modelcontextprotocol/related-task": { taskId: "task of 1" } };
 
   /** A server whose tools are `work`, which makes a task of the name that is given, and `log`, which speaks of "task of 1". */
-  async function open() {
+  async function open(limits: Parameters<typeof startGateway>[1] = {}) {
     const got: string[] = [];
     const server = createServer(async (request, response) => {
       const { id, method, params } = (await json(request)) as {
@@ -410,7 +411,9 @@ describe("a stateless server over HTTP", () => {
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
-    const host = await startGateway({ probe: { type: "http", url, speech: { sessions: false, stateless: true } } });
+    const speech = { sessions: false, stateless: true };
+    const endpoint: ServerEndpoint = { type: "http", url, speech, container: "old" };
+    const host = await startGateway({ probe: endpoint }, limits);
     onTestFinished(async () => {
       await host.close();
       server.closeAllConnections();
@@ -431,7 +434,7 @@ describe("a stateless server over HTTP", () => {
     };
     const work = (token: string, taskId: string, ttlMs?: number) =>
       ask(token, "tools/call", { name: "work", arguments: { taskId, ttlMs } });
-    return { host, got, ask, work };
+    return { host, endpoint, got, ask, work };
   }
 
   test("has tasks that only the connection of their maker uses", async () => {
@@ -481,6 +484,23 @@ describe("a stateless server over HTTP", () => {
     await host.gateway.accessChanged(connection(1).connectionId, undefined);
     await until(() => got.filter((line) => line.startsWith("tasks/cancel")).length === 257);
     expect(got).not.toContain("tasks/cancel task of 2");
+  });
+
+  test("keeps the release that has a task until its client has cancelled it, however long it is silent", async () => {
+    const { host, endpoint, ask, work } = await open({ idleMs: 100 });
+    const counted = () => ["old", "new"].map((container) => host.gateway.sessionCount("probe", container));
+    const about = async (method: string) => (await ask("1", method, { taskId: "task of 1" })).last;
+    await work("1", "task of 1");
+    endpoint.container = "new";
+    // Whoever is idle is looked for once a second.
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    expect(counted()).toEqual([1, 0]);
+    expect((await about("tasks/get"))?.result?.taskId).toBe("task of 1");
+    expect((await about("tasks/cancel"))?.error).toBeUndefined();
+    expect(counted()).toEqual([0, 0]);
+    // The DTMA looks whether the release is needed whenever it is told a count.
+    const told = host.sessionCounts.length;
+    await until(() => host.sessionCounts.length > told);
   });
 });
 

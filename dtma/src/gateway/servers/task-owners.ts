@@ -213,11 +213,12 @@ export class TaskOwners {
 
   /** Whether a client without a session, of which nothing else is seen, may still ask for a task. */
   get areAwaited(): boolean {
-    for (const task of this.#tasks.values()) {
-      if (task.owner.onNotification !== undefined || !task.isAwaited || this.#isExpired(task)) continue;
-      if (task.ttlMs !== undefined || Date.now() < task.heardAt + silentMs) return true;
-    }
-    return false;
+    return [...this.#tasks.values()].some((task) => this.#isAwaited(task));
+  }
+
+  /** The same of one client. */
+  areAwaitedBy(key: unknown): boolean {
+    return [...this.#tasks.values()].some((task) => task.owner.key === key && this.#isAwaited(task));
   }
 
   /** The answer to `tasks/list`, made of what the server says about each of the owner's tasks. */
@@ -279,6 +280,11 @@ export class TaskOwners {
     if (Date.now() < task.heardAt + (task.ttlMs ?? Number.POSITIVE_INFINITY)) return false;
     this.#forget(task);
     return true;
+  }
+
+  #isAwaited(task: Task): boolean {
+    if (task.owner.onNotification !== undefined || !task.isAwaited || this.#isExpired(task)) return false;
+    return task.ttlMs !== undefined || Date.now() < task.heardAt + silentMs;
   }
 
   #hasRoom(owner: TaskOwner): boolean {

@@ -12,7 +12,7 @@ Which worker takes a call.
 INVARIANTS
 - A worker serves calls of its own key only; the key names the server, who may use it and what it was initialized with. A
   worker is never given to another key, however idle it is. A call about a task goes to the worker whose process has it, though
-  that be of a release that drains.
+  that be of a release that drains; a container is needed for as long as a client awaits a task there.
 - Calls that wait for the same key start in the order they came, but for those that lead to no questions and can always start;
   none waits longer than `queueMs`. Whether a call may be made is asked again just before it starts.
 - A worker holds a slot from before its process is opened until that is gone.
@@ -126,10 +126,12 @@ export class WorkerPool {
     return promise;
   }
 
-  /** Workers that are at work; `container` narrows it. */
+  /** Workers that are at work; of one container, all for whose clients it has to stay. */
   busyCount(server: string, container?: string): number {
     // Sessions listen to a shared worker and are counted themselves.
-    return this.#of(server, container).filter((worker) => (worker.isShared ? worker.isAtWork : !worker.isIdle)).length;
+    const isBusy = (worker: Worker): boolean => (worker.isShared ? worker.isAtWork : !worker.isIdle);
+    const isNeeded = (worker: Worker): boolean => container !== undefined && worker.leadsToTasks;
+    return this.#of(server, container).filter((worker) => isBusy(worker) || isNeeded(worker)).length;
   }
 
   /**
@@ -188,8 +190,8 @@ export class WorkerPool {
   /** Called about once a second. */
   tick(now: number): void {
     for (const worker of this.#workers) {
-      if (worker.isReady && worker.isIdle && (worker.isRetired || now - worker.lastUsedAt > this.#deps.idleMs))
-        this.#end(worker);
+      const isUnused = worker.isRetired || (now - worker.lastUsedAt > this.#deps.idleMs && !worker.leadsToTasks);
+      if (worker.isReady && worker.isIdle && isUnused) this.#end(worker);
     }
   }
 

@@ -144,6 +144,11 @@ export class Worker implements UpstreamSink {
     return this.#calls.size > 0 || (!this.#isCommon && this.tasks.areAwaited);
   }
 
+  /** Its client may still ask for a task, which only the process that it reaches with others has. */
+  get leadsToTasks(): boolean {
+    return this.#isCommon && this.tasks.areAwaitedBy(this.owner ?? "");
+  }
+
   get isIdle(): boolean {
     return this.#listeners.size === 0 && !this.isAtWork;
   }
