@@ -285,7 +285,8 @@ describe.skipIf(!parts.docker || parts.chromium === undefined)("the whole way", 
   });
 
   it("has not complained once in the browser's console", () => {
-    expect(complaints.flat().filter((line) => !isLostApp(line))).toEqual([]);
+    const [ofKilled = [], ...later] = complaints;
+    expect([ofKilled.filter((line) => !isLostApp(line)), later]).toEqual([[], [[]]]);
   });
 });
 

@@ -9,7 +9,6 @@ import { createDocker } from "../../../dtma/src/docker/engine.ts";
 import { containerName, createScope } from "../../../dtma/src/labels.ts";
 import { type Bench, everythingRequest } from "../../fixtures/dtma.ts";
 import { freePort } from "../../fixtures/free-port.ts";
-
 import { type BenchSession, type HttpSession, openCommand, openHttp, slowTool } from "./client.ts";
 
 /*

@@ -36,6 +36,7 @@ import {
 } from "../messages/questions.ts";
 import { rawMember, spliced, withId } from "../messages/splice.ts";
 import { isStatelessError } from "../messages/stateless.ts";
+import { keyOfConnection } from "../servers/task-owners.ts";
 import { toFailure, UpstreamError } from "../servers/upstream.ts";
 import type { Attention, Call, RunningCall, Worker } from "../servers/worker.ts";
 import type { Want, WorkerPool } from "../servers/worker-pool.ts";
@@ -264,7 +265,7 @@ export function createStatelessFace(deps: StatelessDeps): StatelessFace {
       progressToken: envelope.progressToken,
       attention: attentionOf(envelope, isSession),
       // Tasks of sessions cannot be carried over.
-      owner: isSession ? undefined : { key: exchange.connectionId ?? "" },
+      owner: isSession ? undefined : { key: keyOfConnection(exchange.connectionId) },
       refused: () => refusal(envelope.message, exchange.visit.allowed),
       logLevel: isSession ? envelope.logLevel : undefined,
       onNotification: (message) => notify(exchange, message, isSession),

@@ -51,6 +51,9 @@ export type TaskOwner = {
   onAsk?(message: Message): void;
 };
 
+/** The key of whoever has no session: all that one connection makes is its own, and so is what the toolbox's own token makes. */
+export const keyOfConnection = (connectionId: string | undefined): string => connectionId ?? "";
+
 /** The process behind. */
 export type TaskServer = {
   /** Whatever that one names is its own, and its tasks are not touched. */
@@ -213,12 +216,14 @@ export class TaskOwners {
 
   /** Whether a client without a session, of which nothing else is seen, may still ask for a task. */
   get areAwaited(): boolean {
-    return [...this.#tasks.values()].some((task) => this.#isAwaited(task));
+    for (const task of this.#tasks.values()) if (this.#isAwaited(task)) return true;
+    return false;
   }
 
   /** The same of one client. */
   areAwaitedBy(key: unknown): boolean {
-    return [...this.#tasks.values()].some((task) => task.owner.key === key && this.#isAwaited(task));
+    for (const task of this.#tasks.values()) if (task.owner.key === key && this.#isAwaited(task)) return true;
+    return false;
   }
 
   /** The answer to `tasks/list`, made of what the server says about each of the owner's tasks. */

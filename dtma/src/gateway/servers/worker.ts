@@ -17,7 +17,7 @@ import { nobodyToAsk } from "../messages/questions.ts";
 import { type Edit, spliced, withId } from "../messages/splice.ts";
 import { listChanges } from "../messages/subscriptions.ts";
 import { asksForTask, tasksExtension, withoutTask } from "../messages/tasks.ts";
-import { type TaskOwner, TaskOwners, type TaskServer } from "./task-owners.ts";
+import { keyOfConnection, type TaskOwner, TaskOwners, type TaskServer } from "./task-owners.ts";
 import { toFailure, type Upstream, UpstreamError, type UpstreamSink } from "./upstream.ts";
 
 /*
@@ -146,7 +146,7 @@ export class Worker implements UpstreamSink {
 
   /** Its client may still ask for a task, which only the process that it reaches with others has. */
   get leadsToTasks(): boolean {
-    return this.#isCommon && this.tasks.areAwaitedBy(this.owner ?? "");
+    return this.#isCommon && this.tasks.areAwaitedBy(keyOfConnection(this.owner));
   }
 
   get isIdle(): boolean {
